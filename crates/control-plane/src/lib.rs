@@ -1,0 +1,1 @@
+//! Offerings, volumes, snapshots and jobs that survive a crash

@@ -1,0 +1,1 @@
+//! Typed cryptsetup: LUKS format, keyslots, header backup and erase

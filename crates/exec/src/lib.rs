@@ -1,0 +1,9 @@
+//! A command as a comparable value, and the one place that starts processes.
+
+mod command;
+mod program;
+mod runner;
+
+pub use command::{CommandSpec, DESCRIPTOR_BASE};
+pub use program::{Program, ProgramNotFound};
+pub use runner::{Completed, RunError, Runner, Watch};

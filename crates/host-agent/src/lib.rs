@@ -1,0 +1,1 @@
+//! An endpoint on this machine, carried out with the real tools

@@ -1,0 +1,1 @@
+//! Pure host filters that explain every rejection

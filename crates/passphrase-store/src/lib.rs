@@ -1,0 +1,1 @@
+//! Sealed passphrases, key-encryption keys and reference counting

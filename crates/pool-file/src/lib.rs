@@ -1,0 +1,1 @@
+//! A storage pool of files in a directory

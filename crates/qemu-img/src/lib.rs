@@ -1,0 +1,1 @@
+//! Typed qemu-img: images, secrets and progress without argv accidents

@@ -1,0 +1,1 @@
+//! What a storage driver author implements

@@ -1,0 +1,2 @@
+//! Strongroom on this machine.
+fn main() {}
