@@ -48,7 +48,9 @@ impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match UNITS.iter().find(|(_, shift)| self.0 >= 1 << shift) {
             None => format!("{} B", self.0),
-            Some((unit, shift)) if self.0.trailing_zeros() >= *shift => format!("{} {unit}iB", self.0 >> shift),
+            Some((unit, shift)) if self.0.trailing_zeros() >= *shift => {
+                format!("{} {unit}iB", self.0 >> shift)
+            }
             Some((unit, shift)) => {
                 let hundredths = (u128::from(self.0) * 100) >> shift;
                 format!("{}.{:02} {unit}iB", hundredths / 100, hundredths % 100)
@@ -79,13 +81,22 @@ impl FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, ParseByteSizeError> {
         let syntax = || ParseByteSizeError::Syntax(text.to_owned());
         let trimmed = text.trim();
-        let split = trimmed.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(trimmed.len());
+        let split = trimmed
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(split);
         let unit = unit.trim().to_ascii_uppercase();
-        let unit = unit.strip_suffix("IB").or_else(|| unit.strip_suffix('B')).unwrap_or(&unit);
+        let unit = unit
+            .strip_suffix("IB")
+            .or_else(|| unit.strip_suffix('B'))
+            .unwrap_or(&unit);
         let shift = match unit {
             "" => 0,
-            letter => UNITS.iter().find(|(u, _)| *u == letter).map(|(_, s)| *s).ok_or_else(syntax)?,
+            letter => UNITS
+                .iter()
+                .find(|(u, _)| *u == letter)
+                .map(|(_, s)| *s)
+                .ok_or_else(syntax)?,
         };
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if whole.is_empty() || fraction.len() > 18 || (number.contains('.') && fraction.is_empty()) {
@@ -93,9 +104,16 @@ impl FromStr for ByteSize {
         }
         let whole: u128 = whole.parse().map_err(|_| syntax())?;
         let scale = 10u128.pow(u32::try_from(fraction.len()).map_err(|_| syntax())?);
-        let fraction: u128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| syntax())? };
+        let fraction: u128 = if fraction.is_empty() {
+            0
+        } else {
+            fraction.parse().map_err(|_| syntax())?
+        };
         let too_large = || ParseByteSizeError::TooLarge(text.to_owned());
-        let parts = whole.checked_mul(scale).and_then(|w| w.checked_add(fraction)).ok_or_else(too_large)?;
+        let parts = whole
+            .checked_mul(scale)
+            .and_then(|w| w.checked_add(fraction))
+            .ok_or_else(too_large)?;
         let scaled = parts.checked_mul(1 << shift).ok_or_else(too_large)?;
         if scaled % scale != 0 {
             return Err(ParseByteSizeError::Fraction(text.to_owned()));
@@ -128,11 +146,23 @@ mod tests {
     #[test]
     fn refuses_the_rest_and_says_why() {
         for text in ["", "G", "-1", "1X", "1.2.3", "1,5G", "1.", ".5G", "0x10", "1 2"] {
-            assert!(matches!(text.parse::<ByteSize>(), Err(ParseByteSizeError::Syntax(_))), "{text}");
+            assert!(
+                matches!(text.parse::<ByteSize>(), Err(ParseByteSizeError::Syntax(_))),
+                "{text}"
+            );
         }
-        assert!(matches!("1.5".parse::<ByteSize>(), Err(ParseByteSizeError::Fraction(_))));
-        assert!(matches!("16E".parse::<ByteSize>(), Err(ParseByteSizeError::TooLarge(_))));
-        assert!(matches!("340282366920938463463374607431768211455E".parse::<ByteSize>(), Err(ParseByteSizeError::TooLarge(_))));
+        assert!(matches!(
+            "1.5".parse::<ByteSize>(),
+            Err(ParseByteSizeError::Fraction(_))
+        ));
+        assert!(matches!(
+            "16E".parse::<ByteSize>(),
+            Err(ParseByteSizeError::TooLarge(_))
+        ));
+        assert!(matches!(
+            "340282366920938463463374607431768211455E".parse::<ByteSize>(),
+            Err(ParseByteSizeError::TooLarge(_))
+        ));
     }
 
     #[test]

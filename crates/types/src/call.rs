@@ -144,6 +144,9 @@ mod tests {
         assert_eq!(call.check(), Ok(()));
         call.clone().cancellation().cancel();
         assert_eq!(call.check(), Err(Interrupted::Cancelled));
-        assert_eq!(Call::new().with_timeout(Duration::ZERO).check(), Err(Interrupted::Deadline));
+        assert_eq!(
+            Call::new().with_timeout(Duration::ZERO).check(),
+            Err(Interrupted::Deadline)
+        );
     }
 }

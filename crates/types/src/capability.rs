@@ -62,7 +62,10 @@ impl FromStr for Capability {
     /// # Errors
     /// The unknown name.
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|c| c.as_str() == text).ok_or_else(|| text.to_owned())
+        Self::ALL
+            .into_iter()
+            .find(|c| c.as_str() == text)
+            .ok_or_else(|| text.to_owned())
     }
 }
 
@@ -128,7 +131,9 @@ impl CapabilityReport {
 
 impl FromIterator<(Capability, Finding)> for CapabilityReport {
     fn from_iter<I: IntoIterator<Item = (Capability, Finding)>>(findings: I) -> Self {
-        Self { findings: findings.into_iter().collect() }
+        Self {
+            findings: findings.into_iter().collect(),
+        }
     }
 }
 

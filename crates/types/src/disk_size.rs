@@ -112,7 +112,10 @@ mod tests {
         assert_eq!(GuestSize::new(0), Err(SizeError::Zero));
         assert_eq!(GuestSize::new(1), Err(SizeError::Unaligned(1)));
         assert_eq!(GuestSize::new(u64::MAX), Err(SizeError::TooLarge(u64::MAX)));
-        assert_eq!(DeviceSize::new(LARGEST + 512), Err(SizeError::TooLarge(LARGEST + 512)));
+        assert_eq!(
+            DeviceSize::new(LARGEST + 512),
+            Err(SizeError::TooLarge(LARGEST + 512))
+        );
     }
 
     #[test]

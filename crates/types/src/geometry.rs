@@ -83,8 +83,15 @@ impl Geometry {
             .get()
             .checked_add(payload_offset.0)
             .and_then(|bytes| DeviceSize::new(bytes).ok())
-            .map(|device| Self { guest, device, payload_offset })
-            .ok_or(GeometryError::TooLarge { guest: guest.get(), offset: payload_offset.0 })
+            .map(|device| Self {
+                guest,
+                device,
+                payload_offset,
+            })
+            .ok_or(GeometryError::TooLarge {
+                guest: guest.get(),
+                offset: payload_offset.0,
+            })
     }
 
     /// What a guest sees of the whole of `device`.
@@ -96,8 +103,15 @@ impl Geometry {
             .get()
             .checked_sub(payload_offset.0)
             .and_then(|bytes| GuestSize::new(bytes).ok())
-            .map(|guest| Self { guest, device, payload_offset })
-            .ok_or(GeometryError::NoRoom { device: device.get(), offset: payload_offset.0 })
+            .map(|guest| Self {
+                guest,
+                device,
+                payload_offset,
+            })
+            .ok_or(GeometryError::NoRoom {
+                device: device.get(),
+                offset: payload_offset.0,
+            })
     }
 
     /// What the guest sees.
@@ -129,7 +143,10 @@ mod tests {
         let header = DeviceSize::new(PayloadOffset::LUKS1_CRYPTSETUP.get()).unwrap();
         assert_eq!(
             Geometry::of_device(header, PayloadOffset::LUKS1_CRYPTSETUP),
-            Err(GeometryError::NoRoom { device: 2_097_152, offset: 2_097_152 })
+            Err(GeometryError::NoRoom {
+                device: 2_097_152,
+                offset: 2_097_152
+            })
         );
     }
 
@@ -140,7 +157,13 @@ mod tests {
             Geometry::for_guest(largest, PayloadOffset::LUKS1_QEMU),
             Err(GeometryError::TooLarge { .. })
         ));
-        assert_eq!(Geometry::for_guest(largest, PayloadOffset::NONE).unwrap().device().get(), largest.get());
+        assert_eq!(
+            Geometry::for_guest(largest, PayloadOffset::NONE)
+                .unwrap()
+                .device()
+                .get(),
+            largest.get()
+        );
     }
 
     proptest! {

@@ -9,7 +9,9 @@ pub enum ParseIdError {
     #[error("an id has 1 to 64 characters, this has {0}")]
     Length(usize),
     /// The text has a character that ids do not have.
-    #[error("an id consists of a-z, 0-9, '-' and '_', and begins with a letter or digit; found {0:?} at position {1}")]
+    #[error(
+        "an id consists of a-z, 0-9, '-' and '_', and begins with a letter or digit; found {0:?} at position {1}"
+    )]
     Character(char, usize),
 }
 
@@ -124,7 +126,13 @@ mod tests {
 
     #[test]
     fn accepts_names_and_uuids() {
-        for text in ["a", "vol-1", "0a_b", "3f2504e0-4f89-41d3-9a0c-0305e82c3301", &"x".repeat(64)] {
+        for text in [
+            "a",
+            "vol-1",
+            "0a_b",
+            "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+            &"x".repeat(64),
+        ] {
             assert_eq!(text.parse::<VolumeId>().unwrap().as_str(), text);
         }
         assert_ne!(VolumeId::random(), VolumeId::random());
@@ -132,10 +140,27 @@ mod tests {
 
     #[test]
     fn refuses_what_a_file_system_or_qemu_could_misread() {
-        for text in ["", "-rf", "_x", "A", "a/b", "..", "a,b", "json:{", "a\n", "ä", "a b", "a\0", &"x".repeat(65)] {
+        for text in [
+            "",
+            "-rf",
+            "_x",
+            "A",
+            "a/b",
+            "..",
+            "a,b",
+            "json:{",
+            "a\n",
+            "ä",
+            "a b",
+            "a\0",
+            &"x".repeat(65),
+        ] {
             text.parse::<VolumeId>().unwrap_err();
         }
-        assert_eq!("volA".parse::<PoolId>().unwrap_err(), ParseIdError::Character('A', 3));
+        assert_eq!(
+            "volA".parse::<PoolId>().unwrap_err(),
+            ParseIdError::Character('A', 3)
+        );
         assert_eq!("".parse::<PoolId>().unwrap_err(), ParseIdError::Length(0));
     }
 }
