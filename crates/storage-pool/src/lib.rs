@@ -1,1 +1,17 @@
-//! What a storage driver author implements
+#![doc = include_str!("../README.md")]
+
+mod capabilities;
+mod context;
+mod driver;
+mod error;
+pub mod fake;
+mod request;
+mod volume;
+
+pub use capabilities::{Capabilities, Encryption, Reach, SizeRule};
+pub use context::OpContext;
+pub use driver::PoolDriver;
+pub use error::PoolError;
+pub use request::{CreateVolume, GrowVolume, SnapshotVolume, VolumeKey};
+pub use strongroom_endpoint_selector::{DiskContent, DiskLocation, ErrorKind, SnapshotAction, SourceImage};
+pub use volume::{Attachment, PoolUsage, Volume};

@@ -1,0 +1,73 @@
+use std::fmt;
+use std::sync::Arc;
+
+use strongroom_host_scheduler::{Need, NoHost, Scheduler};
+
+use crate::Endpoint;
+
+/// Finds a host for a piece of storage work.
+pub trait EndpointSelector: Send + Sync + fmt::Debug {
+    /// The endpoint to ask.
+    ///
+    /// # Errors
+    /// [`NoHost`] with every reason against every host.
+    fn select(&self, need: &Need) -> Result<Arc<dyn Endpoint>, NoHost>;
+}
+
+macro_rules! forward {
+    ($($pointer:ty),+) => {$(
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: EndpointSelector + ?Sized> EndpointSelector for $pointer {
+            fn select(&self, need: &Need) -> Result<Arc<dyn Endpoint>, NoHost> {
+                (**self).select(need)
+            }
+        }
+    )+};
+}
+forward!(&S, Box<S>, Arc<S>);
+
+/// The default selector: a list of endpoints, chosen from by a [`Scheduler`].
+#[derive(Debug, Default)]
+pub struct RegisteredEndpoints {
+    endpoints: Vec<Arc<dyn Endpoint>>,
+    scheduler: Scheduler,
+}
+
+impl RegisteredEndpoints {
+    /// No endpoint yet, and the scheduler's own filters.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same with other filters.
+    #[must_use]
+    pub fn with_scheduler(mut self, scheduler: Scheduler) -> Self {
+        self.scheduler = scheduler;
+        self
+    }
+
+    /// Adds an endpoint, in place of an earlier one of the same host.
+    pub fn register(&mut self, endpoint: Arc<dyn Endpoint>) {
+        let id = endpoint.host().id;
+        self.endpoints.retain(|e| e.host().id != id);
+        self.endpoints.push(endpoint);
+    }
+
+    /// Every endpoint, in the order of registration.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Endpoint>> {
+        self.endpoints.iter()
+    }
+}
+
+impl EndpointSelector for RegisteredEndpoints {
+    fn select(&self, need: &Need) -> Result<Arc<dyn Endpoint>, NoHost> {
+        let facts: Vec<_> = self.endpoints.iter().map(|e| e.host()).collect();
+        let chosen = self.scheduler.choose(need, &facts)?;
+        let position = facts.iter().position(|f| std::ptr::eq(f, chosen));
+        position
+            .and_then(|p| self.endpoints.get(p))
+            .cloned()
+            .ok_or_else(|| NoHost::new(Vec::new()))
+    }
+}
