@@ -49,7 +49,7 @@ pub(crate) fn check() -> Result<(), Failure> {
         lacking => {
             let names: Vec<&str> = lacking.iter().map(|p| p.name).collect();
             Err(Failure::new(format!(
-                "`cargo xtask setup` installs them, or:\n\n  {}\n",
+                "`cargo xtask setup` installs them, or, as root:\n\n  {}\n",
                 by_hand(&names)
             )))
         }
