@@ -66,7 +66,11 @@ fn run_examples(workspace: &Workspace) -> Result<Tally, Failure> {
     let format = ["--message-format", "json-render-diagnostics"];
     let messages = output(&mut workspace.cargo([&build[..], &format].concat()))?;
     let mut tally = Tally::default();
-    for program in executables(&messages, EXAMPLES) {
+    let programs = executables(&messages, EXAMPLES);
+    if programs.is_empty() {
+        println!("no program was found in {EXAMPLES}");
+    }
+    for program in programs {
         let name = program
             .file_name()
             .unwrap_or(program.as_os_str())
