@@ -53,7 +53,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure::new(format!(
-            "{} rules of the house are broken",
+            "{} times a rule of the house is broken",
             violations.len()
         )))
     }
