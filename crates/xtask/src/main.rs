@@ -41,6 +41,9 @@ usage: cargo xtask COMMAND
   bench [ARGS..]    the benchmarks
 ";
 
+#[rustfmt::skip]
+const DEMO: [&str; 8] = ["run", "--release", "--package", "strongroom", "--bin", "strongroom", "--", "demo"];
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_else(|| "help".to_owned());
@@ -63,17 +66,8 @@ fn dispatch(command: &str, rest: &[String]) -> Result<(), Failure> {
         ("setup", ["--audit"]) => setup::audit(),
         ("demo", _) => {
             setup::install_missing()?;
-            let run = [
-                "run",
-                "--release",
-                "--package",
-                "strongroom",
-                "--bin",
-                "strongroom",
-                "--",
-                "demo",
-            ];
-            Err(workspace.become_cargo(run.iter().copied().chain(words.iter().copied())))
+            let own = words.strip_prefix(&["--"]).unwrap_or(&words);
+            Err(workspace.become_cargo([&DEMO, own].concat()))
         }
         ("test", _) => {
             setup::install_missing()?;
@@ -84,12 +78,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<(), Failure> {
         ("guard", []) => guard::run(&workspace),
         ("bench", _) => {
             setup::install_missing()?;
-            Err(workspace.become_cargo(
-                ["bench", "--workspace"]
-                    .iter()
-                    .copied()
-                    .chain(words.iter().copied()),
-            ))
+            Err(workspace.become_cargo([&["bench", "--workspace"], words.as_slice()].concat()))
         }
         ("help" | "--help" | "-h", _) => {
             print!("{HELP}");
