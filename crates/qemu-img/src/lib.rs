@@ -1,1 +1,67 @@
-//! Typed qemu-img: images, secrets and progress without argv accidents
+#![doc = include_str!("../README.md")]
+
+mod amend;
+mod answer;
+mod bitmap;
+mod check;
+mod command;
+mod commit;
+mod compare;
+mod convert;
+mod convert_options;
+mod create;
+mod description;
+mod diagnosis;
+mod error;
+mod image;
+mod image_info;
+mod info;
+mod layout;
+mod location;
+mod luks_options;
+mod map;
+mod measure;
+mod node;
+mod option_list;
+mod progress;
+mod qcow2_options;
+mod qemu_img;
+mod rebase;
+mod refusal;
+mod resize;
+mod secret_object;
+mod side;
+mod snapshot;
+mod target;
+
+pub use amend::Amend;
+pub use bitmap::{Bitmap, BitmapName};
+pub use check::{Check, CheckReport, Repair, Verdict};
+pub use command::{Command, Operation};
+pub use commit::Commit;
+pub use compare::{Compare, Comparison};
+pub use convert::Convert;
+pub use convert_options::{ConvertOptions, TargetCache, direct_io_pays};
+pub use create::Create;
+pub use error::QemuImgError;
+pub use image::Image;
+pub use image_info::{BackingInfo, BitmapInfo, EncryptionInfo, ImageInfo, KeyslotInfo, SnapshotInfo};
+pub use info::Info;
+pub use layout::{Layout, NewImage};
+pub use location::Location;
+pub use luks_options::{Cipher, Hash, KeyDerivation, LuksOptions};
+pub use map::{Extent, Map};
+pub use measure::{Measure, Measurement};
+pub use node::ImageFormat;
+pub use qcow2_options::{ClusterSize, Preallocation, Qcow2Options};
+pub use qemu_img::QemuImg;
+pub use rebase::Rebase;
+pub use refusal::Refusal;
+pub use resize::Resize;
+pub use secret_object::{SecretId, SecretObject, SecretObjects};
+pub use side::{Declassify, Encrypted, Plain, Protects, Side};
+pub use snapshot::{Snapshot, SnapshotName};
+pub use target::Target;
+
+#[doc(no_inline)]
+pub use {strongroom_exec, strongroom_secret, strongroom_types};

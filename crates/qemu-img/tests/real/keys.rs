@@ -1,0 +1,116 @@
+use strongroom_qemu_img::{
+    Amend, Create, Encrypted, Image, KeyDerivation, Layout, NewImage, QemuImgError, Refusal,
+};
+use strongroom_types::Call;
+
+use crate::{KEY, LUKS, Lab, OTHER_KEY, QCOW2_LUKS, run, size, tool};
+
+fn prove(image: &Image<'_, Encrypted>) -> Result<(), QemuImgError> {
+    tool().prove_key(image, &Call::new())
+}
+
+fn is_wrong_key(result: &Result<(), QemuImgError>) -> bool {
+    matches!(result, Err(QemuImgError::WrongKey { .. }))
+}
+
+#[test]
+fn only_the_right_key_is_proved_while_info_takes_any() {
+    let lab = Lab::new();
+    prove(&lab.qcow2_luks("q")).unwrap();
+    prove(&lab.luks("l")).unwrap();
+    for wrong in [
+        Image::qcow2_luks(lab.path("q"), &OTHER_KEY),
+        Image::luks(lab.path("l"), &OTHER_KEY),
+    ] {
+        let result = prove(&wrong);
+        assert!(is_wrong_key(&result), "{result:?}");
+        assert!(tool().info(&wrong, &Call::new()).unwrap().encrypted);
+    }
+}
+
+#[test]
+fn a_key_for_what_is_not_encrypted_proves_nothing() {
+    let lab = Lab::new();
+    let plain = lab.path("plain");
+    let layout = Layout::qcow2(Default::default());
+    run(&Create::sized(&NewImage::new(&plain, layout), size(512))).unwrap();
+    for claimed in [Image::qcow2_luks(&plain, &KEY), Image::luks(&plain, &KEY)] {
+        let result = prove(&claimed);
+        assert!(
+            matches!(result, Err(QemuImgError::NotAsDescribed { .. })),
+            "{result:?}"
+        );
+    }
+}
+
+#[test]
+fn other_versions_and_damaged_headers_are_told_apart() {
+    let lab = Lab::new();
+    let patched = |name, at: usize, bytes: &[u8]| {
+        let mut image = LUKS.clone();
+        image[at..at + bytes.len()].copy_from_slice(bytes);
+        prove(&Image::luks(lab.write(name, &image), &KEY))
+    };
+    let version = patched("version", 6, &[0, 2]);
+    assert!(
+        matches!(version, Err(QemuImgError::Unsupported { .. })),
+        "{version:?}"
+    );
+    let slot = patched("slot", 208, &[1, 2, 3, 4]);
+    assert!(matches!(slot, Err(QemuImgError::Damaged { .. })), "{slot:?}");
+    let mut qcow2 = QCOW2_LUKS.clone();
+    qcow2[40..48].copy_from_slice(&7u64.to_be_bytes());
+    let table = prove(&Image::qcow2_luks(lab.write("table", &qcow2), &KEY));
+    assert!(matches!(table, Err(QemuImgError::Damaged { .. })), "{table:?}");
+}
+
+/// From one key to another and to none, as both formats do it.
+fn rotate(old: &Image<'_, Encrypted>, new: &Image<'_, Encrypted>) {
+    let slots = || {
+        tool()
+            .info(old, &Call::new())
+            .unwrap()
+            .encryption
+            .unwrap()
+            .active_slots()
+            .collect::<Vec<_>>()
+    };
+    assert!(is_wrong_key(&prove(new)));
+    run(&Amend::add_key_in_slot(old, &OTHER_KEY, KeyDerivation::Fast, 5)).unwrap();
+    assert_eq!(slots(), [0, 5]);
+    prove(old).unwrap();
+    prove(new).unwrap();
+
+    let twice = run(&Amend::remove_key(old, &crate::new_key())).unwrap_err();
+    assert!(matches!(twice, QemuImgError::WrongKey { .. }), "{twice:?}");
+    run(&Amend::remove_key(new, &KEY)).unwrap();
+    assert_eq!(slots(), [5]);
+    assert!(is_wrong_key(&prove(old)));
+    prove(new).unwrap();
+
+    for last in [Amend::remove_key(new, &OTHER_KEY), Amend::remove_slot(new, 5)] {
+        let refusal = run(&last).unwrap_err();
+        assert!(
+            matches!(refusal, QemuImgError::Refused(Refusal::LastKey { .. })),
+            "{refusal:?}"
+        );
+    }
+    prove(new).unwrap();
+    run(&Amend::destroy_slot(new, 5)).unwrap();
+    assert_eq!(slots(), [0; 0]);
+    assert!(is_wrong_key(&prove(new)));
+}
+
+#[test]
+fn keys_of_qcow2_are_added_removed_and_destroyed() {
+    let lab = Lab::new();
+    let old = lab.qcow2_luks("q");
+    rotate(&old, &Image::qcow2_luks(lab.path("q"), &OTHER_KEY));
+}
+
+#[test]
+fn keys_of_raw_luks_are_added_removed_and_destroyed() {
+    let lab = Lab::new();
+    let old = lab.luks("l");
+    rotate(&old, &Image::luks(lab.path("l"), &OTHER_KEY));
+}
