@@ -1,0 +1,77 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use strongroom_types::PassphraseId;
+
+use crate::{Owner, PassphraseStore, SealedRecord, StoreError};
+
+type Entry = (SealedRecord, BTreeSet<Owner>);
+
+/// A store in memory, for tests.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<BTreeMap<PassphraseId, Entry>>);
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<PassphraseId, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PassphraseStore for MemoryStore {
+    fn insert(&self, record: &SealedRecord) -> Result<(), StoreError> {
+        let mut entries = self.entries();
+        if entries.contains_key(&record.id) {
+            return Err(StoreError::Exists { id: record.id.clone() });
+        }
+        entries.insert(record.id.clone(), (record.clone(), BTreeSet::new()));
+        Ok(())
+    }
+
+    fn get(&self, id: &PassphraseId) -> Result<Option<SealedRecord>, StoreError> {
+        Ok(self.entries().get(id).map(|(record, _)| record.clone()))
+    }
+
+    fn remove(&self, id: &PassphraseId) -> Result<(), StoreError> {
+        let mut entries = self.entries();
+        match entries.get(id) {
+            Some((_, owners)) if !owners.is_empty() => {
+                Err(StoreError::Referenced { id: id.clone(), references: owners.iter().cloned().collect() })
+            }
+            _ => {
+                entries.remove(id);
+                Ok(())
+            }
+        }
+    }
+
+    fn add_reference(&self, id: &PassphraseId, owner: &Owner) -> Result<(), StoreError> {
+        match self.entries().get_mut(id) {
+            Some((_, owners)) => {
+                owners.insert(owner.clone());
+                Ok(())
+            }
+            None => Err(StoreError::NotFound { id: id.clone() }),
+        }
+    }
+
+    fn remove_reference(&self, id: &PassphraseId, owner: &Owner) -> Result<(), StoreError> {
+        if let Some((_, owners)) = self.entries().get_mut(id) {
+            owners.remove(owner);
+        }
+        Ok(())
+    }
+
+    fn references(&self, id: &PassphraseId) -> Result<Vec<Owner>, StoreError> {
+        Ok(self.entries().get(id).map(|(_, owners)| owners.iter().cloned().collect()).unwrap_or_default())
+    }
+
+    fn ids(&self) -> Result<Vec<PassphraseId>, StoreError> {
+        Ok(self.entries().keys().cloned().collect())
+    }
+}

@@ -1,0 +1,187 @@
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction};
+use strongroom_types::PassphraseId;
+
+use super::Database;
+use crate::{Owner, PassphraseStore, SealedRecord, StoreError};
+
+/// The store in a database of its own, for use from several threads.
+#[derive(Debug)]
+pub struct SqliteStore(Mutex<Database>);
+
+impl SqliteStore {
+    /// The store in this database.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self(Mutex::new(database))
+    }
+
+    /// The database, while nobody else uses it.
+    pub fn database(&self) -> MutexGuard<'_, Database> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The store inside somebody's transaction: what is done through it is done when the transaction is committed, together with
+/// whatever else is done there.
+#[derive(Clone, Copy)]
+pub struct InTransaction<'t>(&'t Transaction<'t>);
+
+impl<'t> InTransaction<'t> {
+    /// The store inside this transaction.
+    #[must_use]
+    pub fn new(transaction: &'t Transaction<'t>) -> Self {
+        Self(transaction)
+    }
+}
+
+impl fmt::Debug for InTransaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InTransaction(..)")
+    }
+}
+
+/// A failure of SQLite as an error of the store.
+pub(super) fn failed(action: &'static str, source: rusqlite::Error) -> StoreError {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full { action },
+        _ => StoreError::Database { action, source },
+    }
+}
+
+fn constraint(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+}
+
+fn insert(connection: &Connection, record: &SealedRecord) -> Result<(), StoreError> {
+    let SealedRecord { id, tenant, volume, purpose, kek, kek_version, sealed } = record;
+    let row = (id.as_str(), tenant, volume.as_str(), purpose.as_str(), kek.as_str(), kek_version, sealed);
+    match connection
+        .prepare_cached("INSERT INTO passphrases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
+        .and_then(|mut statement| statement.execute(row))
+    {
+        Ok(_) => Ok(()),
+        Err(e) if constraint(&e) => Err(StoreError::Exists { id: id.clone() }),
+        Err(e) => Err(failed("keep a passphrase", e)),
+    }
+}
+
+/// A row as it stands there. What it says is checked afterwards, so that an error can name the row.
+type Stored = (String, String, String, String, i64, Vec<u8>);
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+}
+
+fn get(connection: &Connection, id: &PassphraseId) -> Result<Option<SealedRecord>, StoreError> {
+    let damaged = |problem: String| StoreError::DamagedRow { id: id.to_string(), problem };
+    let found = connection
+        .prepare_cached("SELECT tenant, volume, purpose, kek, kek_version, sealed FROM passphrases WHERE id = ?1")
+        .and_then(|mut statement| statement.query_row([id.as_str()], stored).optional())
+        .map_err(|e| match e {
+            rusqlite::Error::InvalidColumnType(_, name, _) => damaged(format!("{name} has the wrong type")),
+            e => failed("read a passphrase", e),
+        })?;
+    let Some((tenant, volume, purpose, kek, version, sealed)) = found else { return Ok(None) };
+    let volume = volume.parse().map_err(|e| damaged(format!("volume: {e}")))?;
+    let purpose = purpose.parse().map_err(|p| damaged(format!("unknown purpose {p:?}")))?;
+    let kek = kek.parse().map_err(|e| damaged(format!("kek: {e}")))?;
+    let version = u32::try_from(version).map_err(|_| damaged(format!("kek_version {version}")))?;
+    Ok(Some(SealedRecord::new(id.clone(), tenant, volume, purpose, kek, version, sealed)))
+}
+
+fn remove(connection: &Connection, id: &PassphraseId) -> Result<(), StoreError> {
+    match connection.execute("DELETE FROM passphrases WHERE id = ?1", [id.as_str()]) {
+        Ok(_) => Ok(()),
+        Err(e) if constraint(&e) => {
+            Err(StoreError::Referenced { id: id.clone(), references: references(connection, id)? })
+        }
+        Err(e) => Err(failed("remove a passphrase", e)),
+    }
+}
+
+fn add_reference(connection: &Connection, id: &PassphraseId, owner: &Owner) -> Result<(), StoreError> {
+    match connection.execute(
+        "INSERT INTO passphrase_references VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        (id.as_str(), owner.kind.as_str(), &owner.id),
+    ) {
+        Ok(_) => Ok(()),
+        Err(e) if constraint(&e) => Err(StoreError::NotFound { id: id.clone() }),
+        Err(e) => Err(failed("note a reference", e)),
+    }
+}
+
+fn remove_reference(connection: &Connection, id: &PassphraseId, owner: &Owner) -> Result<(), StoreError> {
+    connection
+        .execute(
+            "DELETE FROM passphrase_references WHERE passphrase = ?1 AND owner_kind = ?2 AND owner = ?3",
+            (id.as_str(), owner.kind.as_str(), &owner.id),
+        )
+        .map(drop)
+        .map_err(|e| failed("forget a reference", e))
+}
+
+fn references(connection: &Connection, id: &PassphraseId) -> Result<Vec<Owner>, StoreError> {
+    let rows: Vec<(String, String)> = connection
+        .prepare_cached("SELECT owner_kind, owner FROM passphrase_references WHERE passphrase = ?1 ORDER BY 1, 2")
+        .and_then(|mut s| s.query_map([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+        .map_err(|e| failed("read references", e))?;
+    rows.into_iter()
+        .map(|(kind, owner)| match kind.parse() {
+            Ok(kind) => Ok(Owner::new(kind, owner)),
+            Err(kind) => {
+                let problem = format!("unknown kind of owner {kind:?}");
+                Err(StoreError::DamagedRow { id: id.to_string(), problem })
+            }
+        })
+        .collect()
+}
+
+fn ids(connection: &Connection) -> Result<Vec<PassphraseId>, StoreError> {
+    let rows: Vec<String> = connection
+        .prepare_cached("SELECT id FROM passphrases ORDER BY id")
+        .and_then(|mut s| s.query_map([], |row| row.get(0))?.collect())
+        .map_err(|e| failed("list passphrases", e))?;
+    rows.into_iter()
+        .map(|id| id.parse().map_err(|e| StoreError::DamagedRow { id: id.clone(), problem: format!("id: {e}") }))
+        .collect()
+}
+
+macro_rules! backend {
+    ($store:ty, |$this:ident| $connection:expr) => {
+        impl PassphraseStore for $store {
+            fn insert(&self, record: &SealedRecord) -> Result<(), StoreError> {
+                let $this = self;
+                insert($connection, record)
+            }
+            fn get(&self, id: &PassphraseId) -> Result<Option<SealedRecord>, StoreError> {
+                let $this = self;
+                get($connection, id)
+            }
+            fn remove(&self, id: &PassphraseId) -> Result<(), StoreError> {
+                let $this = self;
+                remove($connection, id)
+            }
+            fn add_reference(&self, id: &PassphraseId, owner: &Owner) -> Result<(), StoreError> {
+                let $this = self;
+                add_reference($connection, id, owner)
+            }
+            fn remove_reference(&self, id: &PassphraseId, owner: &Owner) -> Result<(), StoreError> {
+                let $this = self;
+                remove_reference($connection, id, owner)
+            }
+            fn references(&self, id: &PassphraseId) -> Result<Vec<Owner>, StoreError> {
+                let $this = self;
+                references($connection, id)
+            }
+            fn ids(&self) -> Result<Vec<PassphraseId>, StoreError> {
+                let $this = self;
+                ids($connection)
+            }
+        }
+    };
+}
+backend!(SqliteStore, |this| this.database().connection());
+backend!(InTransaction<'_>, |this| this.0);
