@@ -1,5 +1,4 @@
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use strongroom_exec::Completed;
@@ -19,7 +18,6 @@ const DRIVERS: &str = "/proc/misc";
 fn require_device_mapper(control: &Path, drivers: &Path) -> Result<(), CryptsetupError> {
     let there = match File::open(control) {
         Ok(_) => true,
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => true,
         Err(_) => std::fs::read_to_string(drivers)
             .is_ok_and(|list| list.lines().any(|line| line.ends_with(" device-mapper"))),
     };
@@ -66,7 +64,13 @@ impl Cryptsetup {
     /// [`CryptsetupError::Run`].
     pub fn close(&self, call: &Call, name: &MappingName) -> Result<(), CryptsetupError> {
         here()?;
-        closed(self.run(call, "close", &name.path(), &command::close(self.program(), name)))
+        let path = name.path();
+        match self.run(call, "close", &path, &command::close(self.program(), name)) {
+            Ok(_) => Ok(()),
+            // Also what cryptsetup says when it cannot speak to device-mapper: `status` tells the two apart.
+            Err(CryptsetupError::DeviceMissing { .. }) => gone(path, self.status(call, name)),
+            Err(e) => Err(e),
+        }
     }
 
     /// What a mapping is. Needs device-mapper.
@@ -121,10 +125,14 @@ impl Cryptsetup {
     }
 }
 
-fn closed(outcome: Result<Completed, CryptsetupError>) -> Result<(), CryptsetupError> {
-    match outcome {
-        Ok(_) | Err(CryptsetupError::DeviceMissing { .. }) => Ok(()),
-        Err(e) => Err(e),
+fn gone(path: PathBuf, status: Result<MappingStatus, CryptsetupError>) -> Result<(), CryptsetupError> {
+    match status? {
+        MappingStatus::Inactive => Ok(()),
+        MappingStatus::Active(_) => Err(CryptsetupError::Unproven {
+            action: "close",
+            path,
+            finding: "it is still open",
+        }),
     }
 }
 
@@ -156,14 +164,20 @@ mod tests {
     }
 
     #[test]
-    fn closing_what_is_closed_is_no_error_and_closing_what_is_used_is_one() {
-        closed(exit(0, "")).unwrap();
-        closed(exit(4, "")).unwrap();
-        assert!(matches!(closed(exit(5, "")), Err(CryptsetupError::Busy { .. })));
-        assert!(matches!(
-            closed(exit(1, "")),
-            Err(CryptsetupError::BadParameters { .. })
-        ));
+    fn closing_what_is_closed_is_no_error_and_failing_to_find_out_is_one() {
+        let path = || PathBuf::from("/dev/mapper/vol");
+        gone(path(), found(&path(), exit(4, "/dev/mapper/vol is inactive.\n"))).unwrap();
+        let mute = gone(path(), found(&path(), exit(1, "")));
+        assert!(
+            matches!(mute, Err(CryptsetupError::BadParameters { .. })),
+            "{mute:?}"
+        );
+        let open = "/dev/mapper/vol is active.\n  type: LUKS1\n  cipher: aes-xts-plain64\n  size: 8 sectors\n  mode: read/write\n";
+        let still = gone(path(), found(&path(), exit(0, open)));
+        assert!(
+            matches!(still, Err(CryptsetupError::Unproven { .. })),
+            "{still:?}"
+        );
     }
 
     #[test]

@@ -1,10 +1,34 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strongroom_cryptsetup::{Content, CryptsetupError, Format, Overwrite, Target, Uuid};
-use strongroom_exec::RunError;
+use strongroom_cryptsetup::{
+    Content, Cryptsetup, CryptsetupError, Format, Inspection, Overwrite, Target, Uuid, inspect,
+};
+use strongroom_exec::{CommandSpec, Completed, Program, RunError, Runner, SystemRunner, Watch};
 use strongroom_types::EncryptionFormat;
 
 use crate::place::{BOTH, Place, call, cheap, cryptsetup, fresh, key, room, write};
+
+/// Runs every command for so long and then kills it, as a power cut would.
+#[derive(Debug)]
+struct Impatient(Duration);
+
+impl Runner for Impatient {
+    fn run(&self, command: &CommandSpec<'_>, watch: &Watch<'_>) -> Result<Completed, RunError> {
+        let timeout =
+            Program::find("timeout").unwrap_or_else(|e| panic!("{e}; install the Debian package coreutils"));
+        let limit = format!("{:.3}", self.0.as_secs_f64());
+        let mut spec = CommandSpec::new(timeout).args(["-s", "KILL", &limit]);
+        spec.push(command.program().path());
+        for word in command.arguments() {
+            spec.push(word);
+        }
+        for descriptor in command.descriptors() {
+            spec.pass(*descriptor);
+        }
+        SystemRunner::new().run(&spec, watch)
+    }
+}
 
 #[test]
 fn a_format_killed_at_any_instant_is_begun_anew_by_whoever_knows_its_uuid() {
@@ -15,28 +39,32 @@ fn a_format_killed_at_any_instant_is_begun_anew_by_whoever_knows_its_uuid() {
         tool.format(&call(), &place.blank(format), &fresh(), &mine, Overwrite::Nothing)
             .unwrap();
         let whole = begun.elapsed();
-        let mut killed = 0;
-        for step in 1..=12u32 {
+        let mut torn = 0;
+        for step in 1..=24u32 {
             let path = place.file(format!("{format}-{step}"), room(format));
             let target = Target::new(format, &path).unwrap();
             let how = fresh();
-            let hurried = call().with_timeout(whole * step / 12);
-            match tool.format(&hurried, &target, &how, &mine, Overwrite::Nothing) {
+            let hurried = Cryptsetup::new(tool.program().clone(), Arc::new(Impatient(whole * step / 24)));
+            match hurried.format(&call(), &target, &how, &mine, Overwrite::Nothing) {
                 Ok(_) => {}
-                Err(CryptsetupError::Run {
-                    source: RunError::Deadline { .. },
+                // timeout(1) dies with what it kills, or reports it.
+                Err(CryptsetupError::UnexpectedExit { code: 137, .. })
+                | Err(CryptsetupError::Run {
+                    source: RunError::Signal { signal: 9, .. },
                     ..
-                }) => killed += 1,
-                Err(CryptsetupError::Interrupted { .. }) => {}
+                }) => {
+                    torn += u32::from(inspect(&path).unwrap() != Inspection::Blank);
+                }
                 Err(other) => panic!("{other:?}"),
             }
             tool.format(&call(), &target, &how, &mine, Overwrite::OurUnfinished)
                 .unwrap();
             tool.test_passphrase(&call(), &target, &mine).unwrap();
+            std::fs::remove_file(&path).unwrap();
         }
         assert!(
-            killed > 0,
-            "no deadline fell into the {whole:?} that a format takes"
+            torn > 0,
+            "{format}: no kill hit the middle of the {whole:?} that a format takes"
         );
     }
 }
