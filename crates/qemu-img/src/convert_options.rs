@@ -1,7 +1,7 @@
 use std::num::NonZeroU8;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, openat, statfs};
+use rustix::fs::{CWD, FsWord, Mode, OFlags, openat, statfs};
 use strongroom_types::ByteSize;
 
 /// How a target is written, and what has reached the disk when the tool ends.
@@ -137,7 +137,7 @@ impl ConvertOptions {
 }
 
 /// The type of tmpfs in `statfs` (`linux/magic.h`).
-const TMPFS: i64 = 0x0102_1994;
+const TMPFS: FsWord = 0x0102_1994;
 
 /// Whether a file there can be opened past the page cache, and is not in memory anyway. For a path where nothing is, the
 /// directory is asked.
@@ -151,7 +151,7 @@ pub fn direct_io_pays(path: &Path) -> bool {
             OFlags::WRONLY | OFlags::TMPFILE,
         )
     };
-    let in_memory = statfs(place).is_ok_and(|fs| fs.f_type as i64 == TMPFS);
+    let in_memory = statfs(place).is_ok_and(|fs| fs.f_type == TMPFS);
     !in_memory
         && openat(
             CWD,

@@ -1,5 +1,7 @@
 //! The command line of every builder, argument by argument. Nothing is run.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test says no")]
+
 mod content;
 mod creation;
 mod images;

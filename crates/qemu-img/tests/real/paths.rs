@@ -86,7 +86,7 @@ fn nasty_names() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn any_name_that_a_file_can_have(name in proptest::collection::vec(any::<u8>().prop_filter("none in a name", |b| !matches!(b, 0 | b'/')), 1..100)) {
