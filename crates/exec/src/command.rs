@@ -27,7 +27,12 @@ impl<'k> CommandSpec<'k> {
     /// The program without arguments.
     #[must_use]
     pub fn new(program: Program) -> Self {
-        Self { program, arguments: Vec::new(), descriptors: Vec::new(), timeout: None }
+        Self {
+            program,
+            arguments: Vec::new(),
+            descriptors: Vec::new(),
+            timeout: None,
+        }
     }
 
     /// The same with one more argument.
@@ -59,7 +64,10 @@ impl<'k> CommandSpec<'k> {
     /// Lets the child inherit this descriptor and returns the path under which the child opens it. The same descriptor
     /// again gives the same path.
     pub fn pass(&mut self, descriptor: BorrowedFd<'k>) -> PathBuf {
-        let known = self.descriptors.iter().position(|d| d.as_raw_fd() == descriptor.as_raw_fd());
+        let known = self
+            .descriptors
+            .iter()
+            .position(|d| d.as_raw_fd() == descriptor.as_raw_fd());
         let index = known.unwrap_or_else(|| {
             self.descriptors.push(descriptor);
             self.descriptors.len() - 1

@@ -1,7 +1,14 @@
 use std::path::{Path, PathBuf};
 
 /// Where programs are looked for, in this order. `PATH` is not consulted.
-pub const DIRECTORIES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+pub const DIRECTORIES: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
 
 /// A program by its absolute path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,7 +34,9 @@ impl Program {
             .map(|d| Path::new(d).join(name))
             .find(|p| p.is_file())
             .map(Self)
-            .ok_or_else(|| ProgramNotFound { name: name.to_owned() })
+            .ok_or_else(|| ProgramNotFound {
+                name: name.to_owned(),
+            })
     }
 
     /// The program at this absolute path.
@@ -39,7 +48,9 @@ impl Program {
         if path.is_absolute() && path.is_file() {
             Ok(Self(path))
         } else {
-            Err(ProgramNotFound { name: path.to_string_lossy().into_owned() })
+            Err(ProgramNotFound {
+                name: path.to_string_lossy().into_owned(),
+            })
         }
     }
 

@@ -17,6 +17,18 @@ pub trait Runner: Send + Sync + fmt::Debug {
     fn run(&self, command: &CommandSpec<'_>, watch: &Watch<'_>) -> Result<Completed, RunError>;
 }
 
+macro_rules! forward {
+    ($($pointer:ty),+) => {$(
+        #[deny(clippy::missing_trait_methods)]
+        impl<R: Runner + ?Sized> Runner for $pointer {
+            fn run(&self, command: &CommandSpec<'_>, watch: &Watch<'_>) -> Result<Completed, RunError> {
+                (**self).run(command, watch)
+            }
+        }
+    )+};
+}
+forward!(&R, Box<R>, std::sync::Arc<R>);
+
 /// Who watches a running command: the caller's deadline and cancellation, and who gets its lines.
 #[derive(Default, Clone, Copy)]
 pub struct Watch<'w> {
@@ -34,7 +46,10 @@ impl<'w> Watch<'w> {
     /// The deadline and cancellation of this call apply.
     #[must_use]
     pub fn call(call: &'w Call) -> Self {
-        Self { call: Some(call), lines: None }
+        Self {
+            call: Some(call),
+            lines: None,
+        }
     }
 
     /// The same, and each piece of standard output that ends with a line feed or carriage return goes to `lines`, without
@@ -48,7 +63,9 @@ impl<'w> Watch<'w> {
 
 impl fmt::Debug for Watch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("call", &self.call).finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("call", &self.call)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,14 +87,23 @@ impl Completed {
     /// For fakes: an exit code and both outputs.
     #[must_use]
     pub fn new(code: i32, stdout: impl Into<Vec<u8>>, stderr: impl Into<Vec<u8>>) -> Self {
-        Self { code, stdout: stdout.into(), stderr: stderr.into(), duration: Duration::ZERO }
+        Self {
+            code,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            duration: Duration::ZERO,
+        }
     }
 
     /// Standard error as text for a message: trimmed, without control characters, at most 1,000 characters.
     #[must_use]
     pub fn message(&self) -> String {
         let text = String::from_utf8_lossy(&self.stderr);
-        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect()
+        text.trim()
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(1000)
+            .collect()
     }
 }
 
