@@ -1,1 +1,22 @@
-//! An endpoint on this machine, carried out with the real tools
+#![doc = include_str!("../README.md")]
+
+mod agent;
+mod content;
+mod create;
+mod directory;
+mod ephemeral;
+mod failure;
+mod grow;
+mod header;
+mod inspect;
+mod keyslots;
+mod probe;
+mod qcow2_shell;
+mod reading;
+mod snapshot;
+mod staging;
+mod tools;
+
+pub use agent::HostAgent;
+pub use reading::template_size;
+pub use tools::ToolPaths;

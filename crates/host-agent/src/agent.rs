@@ -1,0 +1,103 @@
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use strongroom_endpoint_selector::{Endpoint, EndpointError, ErrorKind, HostAnswer, HostCommand};
+use strongroom_exec::Runner;
+use strongroom_types::{Call, HostFacts, HostId, PoolId};
+
+use crate::tools::{ToolPaths, Tools};
+use crate::{content, create, directory, failure, grow, header, inspect, probe, snapshot};
+
+/// An [`Endpoint`] on this machine: carries out commands with `qemu-img` and `cryptsetup`.
+///
+/// Commands may run from several threads at once, for different disks.
+#[derive(Debug)]
+pub struct HostAgent {
+    tools: Tools,
+    facts: RwLock<HostFacts>,
+}
+
+impl HostAgent {
+    /// An agent that runs tools through `runner` and finds them by `paths`. It knows of no capability until it was
+    /// [probed](Self::probe) or told [what a probe found](Self::restore).
+    #[must_use]
+    pub fn new(id: HostId, paths: ToolPaths, runner: Arc<dyn Runner>) -> Self {
+        Self { tools: Tools::new(paths, runner), facts: RwLock::new(HostFacts::new(id)) }
+    }
+
+    /// Takes over what an earlier probe found. The host's id and the pools that it reaches stay.
+    pub fn restore(&self, earlier: HostFacts) {
+        let mut facts = self.facts.write().unwrap_or_else(PoisonError::into_inner);
+        let (id, pools) = (facts.id.clone(), std::mem::take(&mut facts.pools));
+        *facts = HostFacts { id, pools, ..earlier };
+    }
+
+    /// Says that the host reaches the storage of this pool.
+    pub fn reach(&self, pool: PoolId) {
+        self.facts.write().unwrap_or_else(PoisonError::into_inner).pools.insert(pool);
+    }
+
+    /// Says that the host does not reach the storage of this pool any more.
+    pub fn leave(&self, pool: &PoolId) {
+        self.facts.write().unwrap_or_else(PoisonError::into_inner).pools.remove(pool);
+    }
+
+    /// Finds out what this machine can do, by doing each thing on a small image in a directory of its own below `scratch`,
+    /// and keeps the answer. Pools, cluster and zone stay as they were.
+    ///
+    /// # Errors
+    /// [`EndpointError`] when the scratch directory cannot be used or the call ends. A tool that is missing, lies, hangs or
+    /// crashes is no error: the capabilities that need it are then missing, with the reason.
+    pub fn probe(&self, call: &Call, scratch: &Path) -> Result<HostFacts, EndpointError> {
+        let probed = probe::probe(&self.tools, call, scratch)?;
+        let mut facts = self.facts.write().unwrap_or_else(PoisonError::into_inner);
+        facts.capabilities = probed.capabilities;
+        facts.tools = probed.tools;
+        facts.free_memory = probed.free_memory;
+        facts.free_cores = probed.free_cores;
+        Ok(facts.clone())
+    }
+}
+
+impl Endpoint for HostAgent {
+    fn host(&self) -> HostFacts {
+        self.facts.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn run(&self, call: &Call, command: &HostCommand<'_>) -> Result<HostAnswer, EndpointError> {
+        call.check().map_err(|e| failure::interrupted(command.name(), e))?;
+        let begun = std::time::Instant::now();
+        let answer = self.dispatch(call, command);
+        let milliseconds = begun.elapsed().as_millis();
+        match &answer {
+            Ok(_) => tracing::debug!(command = command.name(), milliseconds, "done"),
+            Err(e) => tracing::debug!(command = command.name(), milliseconds, error = %e, "failed"),
+        }
+        answer
+    }
+}
+
+impl HostAgent {
+    fn dispatch(&self, call: &Call, command: &HostCommand<'_>) -> Result<HostAnswer, EndpointError> {
+        let tools = &self.tools;
+        match command {
+            HostCommand::OpenDirectory(c) => directory::open(c.path),
+            HostCommand::CreateDisk(c) => create::create(tools, call, c),
+            HostCommand::FormatDevice(c) => create::format(tools, call, c),
+            HostCommand::InspectDisk(c) => inspect::inspect(tools, call, c),
+            HostCommand::VerifyDisk(c) => inspect::verify(tools, call, c),
+            HostCommand::GrowDisk(c) => grow::grow(tools, call, c),
+            HostCommand::SnapshotDisk(c) => snapshot::snapshot(tools, call, c),
+            HostCommand::ReplaceContent(c) => content::replace(tools, call, c),
+            HostCommand::CompareContent(c) => content::compare(tools, call, c),
+            HostCommand::BackUpHeader(c) => header::back_up(tools, call, c),
+            HostCommand::EraseKeyslots(c) => header::erase(tools, call, c),
+            HostCommand::DeleteDisk(c) => directory::delete(c.path),
+            HostCommand::SweepStaging(c) => directory::sweep(c.path),
+            other => {
+                let message = "this agent does not know the command; it is older than whoever asks";
+                Err(EndpointError::new(ErrorKind::Unsupported, other.name(), message))
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+use std::fs::OpenOptions;
+
+use strongroom_endpoint_selector::{DiskLocation, EndpointError, ErrorKind, GrowDisk, HostAnswer};
+use strongroom_types::{Call, DiskFormat, Geometry};
+
+use crate::tools::Tools;
+use crate::{failure, inspect};
+
+const GROW: &str = "GrowDisk";
+
+/// Makes a disk larger. Each step can be repeated: killed in between, the same command finishes.
+pub(crate) fn grow(tools: &Tools, call: &Call, c: &GrowDisk<'_>) -> Result<HostAnswer, EndpointError> {
+    let before = inspect::prove(tools, call, GROW, &c.disk)?;
+    if c.to < before.guest {
+        let message = format!(
+            "{} has {} bytes and would lose some at {}; disks are only made larger",
+            c.disk.location,
+            before.guest.get(),
+            c.to.get()
+        );
+        return Err(EndpointError::new(ErrorKind::InvalidRequest, GROW, message));
+    }
+    if c.to == before.guest {
+        return Ok(HostAnswer::Disk(before));
+    }
+    match (c.disk.location, c.disk.format) {
+        (DiskLocation::Block(path), DiskFormat::Raw) => {
+            let message = format!(
+                "{} is a device of {} bytes; its storage makes it larger, and what is behind the header follows",
+                path.display(),
+                before.device.get()
+            );
+            return Err(EndpointError::new(ErrorKind::Unsupported, GROW, message));
+        }
+        (DiskLocation::File(path), DiskFormat::Raw) => {
+            let geometry = Geometry::for_guest(c.to, before.payload_offset)
+                .map_err(|e| EndpointError::new(ErrorKind::InvalidRequest, GROW, e.to_string()))?;
+            let io = |e| failure::io(GROW, path, e);
+            let file = OpenOptions::new().write(true).open(path).map_err(io)?;
+            file.set_len(geometry.device().get()).map_err(io)?;
+            file.sync_all().map_err(io)?;
+        }
+        (_, DiskFormat::Qcow2) => tools.resize_qcow2(GROW, call, &c.disk, c.to)?,
+    }
+    let after = inspect::prove(tools, call, GROW, &c.disk)?;
+    if after.guest != c.to {
+        let message = format!("the disk came out with {} bytes instead of {}", after.guest.get(), c.to.get());
+        return Err(EndpointError::new(ErrorKind::Tool, GROW, message));
+    }
+    Ok(HostAnswer::Disk(after))
+}

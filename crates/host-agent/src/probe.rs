@@ -1,0 +1,115 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use strongroom_endpoint_selector::{
+    CreateDisk, Disk, DiskContent, DiskLocation, EndpointError, ErrorKind, GrowDisk, HostAnswer, Protection, VerifyDisk,
+};
+use strongroom_secret::Passphrase;
+use strongroom_types::{ByteSize, Call, Capability, CapabilityReport, DiskFormat, EncryptionFormat, Finding, GuestSize};
+
+use crate::tools::Tools;
+use crate::{create, directory, failure, grow, inspect};
+
+const PROBE: &str = "Probe";
+
+/// What a probe found.
+pub(crate) struct Probed {
+    pub(crate) capabilities: CapabilityReport,
+    pub(crate) tools: BTreeMap<String, String>,
+    pub(crate) free_memory: ByteSize,
+    pub(crate) free_cores: u32,
+}
+
+/// Does each thing small, and looks at the result.
+pub(crate) fn probe(tools: &Tools, call: &Call, scratch: &Path) -> Result<Probed, EndpointError> {
+    let place = tempfile::Builder::new()
+        .prefix(".strongroom-probe-")
+        .tempdir_in(scratch)
+        .map_err(|e| failure::io(PROBE, scratch, e))?;
+    let key = Passphrase::generate().map_err(|e| EndpointError::new(ErrorKind::Io, PROBE, e.to_string()))?;
+    let bench = Bench { tools, call, place: place.path(), key: &key };
+    let mut capabilities = CapabilityReport::new();
+    for (position, capability) in Capability::ALL.into_iter().enumerate() {
+        inspect::go_on(call, PROBE)?;
+        capabilities.record(capability, bench.find(capability));
+        call.report((position + 1) as f64 / Capability::ALL.len() as f64);
+    }
+    inspect::go_on(call, PROBE)?;
+    Ok(Probed { capabilities, tools: tools.versions(call), free_memory: free_memory(), free_cores: cores() })
+}
+
+struct Bench<'b> {
+    tools: &'b Tools,
+    call: &'b Call,
+    place: &'b Path,
+    key: &'b Passphrase,
+}
+
+impl Bench<'_> {
+    fn find(&self, capability: Capability) -> Finding {
+        let begun = Instant::now();
+        let luks = |format| Protection::Luks { format, key: self.key };
+        let found = match capability {
+            Capability::PlainImages => self
+                .life(DiskFormat::Raw, Protection::Plain)
+                .and_then(|()| self.life(DiskFormat::Qcow2, Protection::Plain))
+                .map(|()| "made, grew and read a raw and a qcow2 image"),
+            Capability::Qcow2Luks => self
+                .life(DiskFormat::Qcow2, luks(EncryptionFormat::Luks1))
+                .map(|()| "made, grew and opened a qcow2 with LUKS1, refused another key"),
+            Capability::RawLuks1 => self
+                .life(DiskFormat::Raw, luks(EncryptionFormat::Luks1))
+                .map(|()| "cryptsetup made a LUKS1 disk; QEMU opened it and refused another key"),
+            Capability::Luks2 => self
+                .life(DiskFormat::Raw, luks(EncryptionFormat::Luks2))
+                .map(|()| "made and unlocked a LUKS2 disk, refused another key"),
+            Capability::DmCrypt => self
+                .tools
+                .try_mapping(PROBE, self.call, self.place, self.key)
+                .map(|()| "opened and closed a LUKS disk as a block device"),
+            Capability::DetachedHeader => self
+                .tools
+                .try_detached_header(PROBE, self.call, self.place, self.key)
+                .map(|()| "unlocked a LUKS1 disk with its header in another file"),
+            Capability::KeyslotChange => self
+                .tools
+                .try_keyslot_change(PROBE, self.call, self.place, self.key)
+                .map(|()| "added a keyslot, removed the first, and unlocked with the new one"),
+            _ => Err(EndpointError::new(ErrorKind::Unsupported, PROBE, "this agent does not know how to find out")),
+        };
+        match found {
+            Ok(evidence) => Finding::Works(format!("{evidence} ({} ms)", begun.elapsed().as_millis())),
+            Err(e) => Finding::Missing(e.message().to_owned()),
+        }
+    }
+
+    /// Makes a disk, grows it and verifies it.
+    fn life(&self, format: DiskFormat, protection: Protection<'_>) -> Result<(), EndpointError> {
+        let size = |sectors| GuestSize::new(sectors * 512).map_err(|e| EndpointError::new(ErrorKind::Io, PROBE, e.to_string()));
+        let path = self.place.join("disk");
+        let made = CreateDisk::new(&path, format, size(2048)?, protection, DiskContent::Blank);
+        let location = DiskLocation::File(path.clone());
+        let disk = Disk { location: &location, format, protection };
+        let life = create::create(self.tools, self.call, &made)
+            .and_then(|_: HostAnswer| grow::grow(self.tools, self.call, &GrowDisk::new(disk, size(2049)?)))
+            .and_then(|_| inspect::verify(self.tools, self.call, &VerifyDisk::new(disk)))
+            .map(drop);
+        directory::delete(&path)?;
+        life
+    }
+}
+
+/// `MemAvailable` of the kernel; zero when it does not say.
+fn free_memory() -> ByteSize {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    ByteSize::kib(kib.unwrap_or(0))
+}
+
+fn cores() -> u32 {
+    std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok()).unwrap_or(0)
+}

@@ -1,0 +1,231 @@
+//! What is done with `qemu-img`.
+
+use std::path::Path;
+
+use strongroom_endpoint_selector::{
+    Disk, DiskLocation, EndpointError, ErrorKind, Protection, SnapshotAction, SourceImage,
+};
+use strongroom_qemu_img::{
+    Check, Compare, Comparison, Convert, ConvertOptions, Create, Image, ImageFormat, Info, KeyDerivation, Layout, Location,
+    LuksOptions, NewImage, Plain, Qcow2Options, Resize, Snapshot, SnapshotName, Verdict,
+};
+use strongroom_secret::SecretFile;
+use strongroom_types::{Call, DiskFormat, EncryptionFormat, GuestSize, SnapshotId};
+
+use super::{Tools, hand_over};
+use crate::failure;
+
+/// How snapshots made here are named inside an image: QEMU takes a name of digits for a number.
+const SNAPSHOT_PREFIX: &str = "snap-";
+
+/// What QEMU says of a disk.
+pub(crate) struct Seen {
+    pub(crate) guest: u64,
+    pub(crate) encrypted: bool,
+    pub(crate) snapshots: Vec<SnapshotId>,
+}
+
+fn location(location: &DiskLocation) -> Location {
+    match location {
+        DiskLocation::File(path) => Location::file(path),
+        DiskLocation::Block(path) => Location::block(path),
+    }
+}
+
+fn source(source: &SourceImage<'_>) -> Image<'static, Plain> {
+    match source.format {
+        DiskFormat::Raw => Image::raw(Location::file(source.path)),
+        DiskFormat::Qcow2 => Image::qcow2(Location::file(source.path)),
+    }
+}
+
+/// Runs `$body` with `$image` bound to the disk as QEMU opens it, on whichever side of the cipher it is.
+macro_rules! with_image {
+    ($operation:expr, $disk:expr, |$image:ident| $body:expr) => {{
+        let (operation, disk): (&'static str, &Disk<'_>) = ($operation, $disk);
+        let place = location(disk.location);
+        match disk.protection {
+            Protection::Plain => {
+                let $image = match disk.format {
+                    DiskFormat::Raw => Image::raw(place),
+                    DiskFormat::Qcow2 => Image::qcow2(place),
+                };
+                $body
+            }
+            Protection::Luks { format: EncryptionFormat::Luks1, key } => {
+                let key: SecretFile = hand_over(operation, key)?;
+                let $image = match disk.format {
+                    DiskFormat::Raw => Image::luks(place, &key),
+                    DiskFormat::Qcow2 => Image::qcow2_luks(place, &key),
+                };
+                $body
+            }
+            Protection::Luks { format: EncryptionFormat::Luks2, .. } => {
+                let message = format!("{} is LUKS2, which QEMU does not open", disk.location);
+                Err(EndpointError::new(ErrorKind::Unsupported, operation, message))
+            }
+        }
+    }};
+}
+
+impl Tools {
+    pub(crate) fn create_qcow2(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        path: &Path,
+        guest: GuestSize,
+        protection: Protection<'_>,
+    ) -> Result<(), EndpointError> {
+        let failed = |e| failure::qemu(operation, e);
+        match protection.key() {
+            None => {
+                let image = NewImage::new(path, Layout::qcow2(Qcow2Options::new()));
+                self.qemu_img(operation)?.run(&Create::sized(&image, guest), call).map_err(failed)
+            }
+            Some(key) => {
+                if let Some(()) = self.assemble_qcow2(operation, call, path, guest, key)? {
+                    return Ok(());
+                }
+                let options = LuksOptions::new(KeyDerivation::for_origin(key.origin()));
+                let key = hand_over(operation, key)?;
+                let image = NewImage::new(path, Layout::qcow2_luks(&key, Qcow2Options::new(), options));
+                self.qemu_img(operation)?.run(&Create::sized(&image, guest), call).map_err(failed)
+            }
+        }
+    }
+
+    /// Copies a plain image over a disk.
+    pub(crate) fn copy_into(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        disk: &Disk<'_>,
+        from: &SourceImage<'_>,
+    ) -> Result<(), EndpointError> {
+        let qemu = self.qemu_img(operation)?;
+        let from = source(from);
+        with_image!(operation, disk, |image| {
+            let convert = Convert::new(&from, &image).options(ConvertOptions::fast());
+            qemu.convert(&convert, call).map_err(|e| failure::qemu(operation, e))
+        })
+    }
+
+    /// Whether a disk has the content of an image.
+    pub(crate) fn compare(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        disk: &Disk<'_>,
+        with: &SourceImage<'_>,
+    ) -> Result<bool, EndpointError> {
+        let qemu = self.qemu_img(operation)?;
+        let with = source(with);
+        let found = with_image!(operation, disk, |image| {
+            qemu.run(&Compare::new(&with, &image), call).map_err(|e| failure::qemu(operation, e))
+        })?;
+        Ok(matches!(found, Comparison::Identical))
+    }
+
+    pub(crate) fn resize_qcow2(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        disk: &Disk<'_>,
+        to: GuestSize,
+    ) -> Result<(), EndpointError> {
+        let qemu = self.qemu_img(operation)?;
+        with_image!(operation, disk, |image| {
+            qemu.run(&Resize::grow(&image, to), call).map_err(|e| failure::qemu(operation, e))
+        })
+    }
+
+    pub(crate) fn snapshot(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        disk: &Disk<'_>,
+        snapshot: &SnapshotId,
+        action: SnapshotAction,
+    ) -> Result<(), EndpointError> {
+        let qemu = self.qemu_img(operation)?;
+        let name = SnapshotName::new(format!("{SNAPSHOT_PREFIX}{snapshot}"))
+            .map_err(|e| EndpointError::new(ErrorKind::InvalidRequest, operation, e.to_string()))?;
+        with_image!(operation, disk, |image| {
+            let command = match action {
+                SnapshotAction::Create => Snapshot::create(&image, &name),
+                SnapshotAction::Restore => Snapshot::apply(&image, &name),
+                SnapshotAction::Delete => Snapshot::delete(&image, &name),
+            };
+            qemu.run(&command, call).map_err(|e| failure::qemu(operation, e))
+        })
+    }
+
+    /// What QEMU says of a disk, without its key.
+    pub(crate) fn info(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        at: &DiskLocation,
+        format: DiskFormat,
+        encryption: Option<EncryptionFormat>,
+    ) -> Result<Seen, EndpointError> {
+        let format = match (format, encryption) {
+            (DiskFormat::Qcow2, _) => ImageFormat::Qcow2,
+            (DiskFormat::Raw, None) => ImageFormat::Raw,
+            (DiskFormat::Raw, Some(_)) => ImageFormat::Luks,
+        };
+        let info = self
+            .qemu_img(operation)?
+            .run(&Info::at(format, location(at)), call)
+            .map_err(|e| failure::qemu(operation, e))?;
+        let ours = |name: &str| name.strip_prefix(SNAPSHOT_PREFIX)?.parse().ok();
+        Ok(Seen {
+            guest: info.virtual_size,
+            encrypted: info.encrypted,
+            snapshots: info.snapshots.iter().filter_map(|s| ours(&s.name)).collect(),
+        })
+    }
+
+    /// Opens a disk with its key, by QEMU where QEMU can.
+    pub(crate) fn open_with_key(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        disk: &Disk<'_>,
+    ) -> Result<(), EndpointError> {
+        match disk.protection {
+            Protection::Plain => Ok(()),
+            Protection::Luks { format: EncryptionFormat::Luks2, key } => {
+                self.test_passphrase(operation, call, disk.location, EncryptionFormat::Luks2, key)
+            }
+            Protection::Luks { .. } => {
+                let qemu = self.qemu_img(operation)?;
+                with_image!(operation, disk, |image| {
+                    qemu.prove_key(&image, call).map_err(|e| failure::qemu(operation, e))
+                })
+            }
+        }
+    }
+
+    /// Checks the metadata of a qcow2 disk.
+    pub(crate) fn check_metadata(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        disk: &Disk<'_>,
+    ) -> Result<(), EndpointError> {
+        let qemu = self.qemu_img(operation)?;
+        let report = with_image!(operation, disk, |image| {
+            qemu.run(&Check::of(&image), call).map_err(|e| failure::qemu(operation, e))
+        })?;
+        match report.verdict {
+            // Leaked clusters waste space and nothing else; a kill in the middle of a write leaves some.
+            Verdict::Clean | Verdict::Leaks => Ok(()),
+            _ => {
+                let message = format!("{} is damaged: {} contradictions in its tables", disk.location, report.corruptions);
+                Err(EndpointError::new(ErrorKind::WrongDisk, operation, message))
+            }
+        }
+    }
+}

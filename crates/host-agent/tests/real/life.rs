@@ -1,0 +1,257 @@
+//! Growing, snapshots, content, and what is refused on the way.
+
+use std::fs;
+
+use strongroom_endpoint_selector::{
+    CompareContent, DeleteDisk, Disk, ErrorKind, FormatDevice, GrowDisk, HostAnswer, InspectDisk,
+    OpenDirectory, Protection, ReplaceContent, Sameness, SnapshotAction, SnapshotDisk,
+};
+use strongroom_secret::Passphrase;
+use strongroom_types::{DiskFormat, SnapshotId};
+
+use crate::bench::{Bench, LUKS1, pattern, raw, size, tool};
+
+#[test]
+fn growing_is_exact_repeatable_and_one_way() {
+    let bench = Bench::new();
+    for format in [DiskFormat::Raw, DiskFormat::Qcow2] {
+        for protection in [Protection::Plain, bench.luks()] {
+            bench.create("disk", format, 1 << 20, protection).unwrap();
+            let location = bench.at("disk");
+            let disk = Disk {
+                location: &location,
+                format,
+                protection,
+            };
+            for to in [(1 << 20) + 512, (1 << 20) + 512, 2 << 30] {
+                assert_eq!(bench.disk(GrowDisk::new(disk, size(to))).guest, size(to));
+            }
+            let smaller = bench.run(GrowDisk::new(disk, size(1 << 20))).unwrap_err();
+            assert_eq!(smaller.kind(), ErrorKind::InvalidRequest);
+            bench.verify(&location, format, protection).unwrap();
+            bench.run(DeleteDisk::new(location.path())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn nothing_is_done_with_a_wrong_key_or_a_wrong_word() {
+    let bench = Bench::new();
+    let other = Passphrase::generate().unwrap();
+    for format in [DiskFormat::Raw, DiskFormat::Qcow2] {
+        bench.create("disk", format, 1 << 20, bench.luks()).unwrap();
+        let before = fs::read(bench.path("disk")).unwrap();
+        let location = bench.at("disk");
+        let wrong = Disk {
+            location: &location,
+            format,
+            protection: Protection::Luks {
+                format: LUKS1,
+                key: &other,
+            },
+        };
+        assert_eq!(
+            bench.run(GrowDisk::new(wrong, size(2 << 20))).unwrap_err().kind(),
+            ErrorKind::WrongKey
+        );
+        let plain = Disk {
+            location: &location,
+            format,
+            protection: Protection::Plain,
+        };
+        assert_eq!(
+            bench.run(GrowDisk::new(plain, size(2 << 20))).unwrap_err().kind(),
+            ErrorKind::WrongDisk
+        );
+        let inspected = bench.run(InspectDisk::new(&location, format, None)).unwrap_err();
+        assert_eq!(inspected.kind(), ErrorKind::WrongDisk);
+        assert_eq!(fs::read(bench.path("disk")).unwrap(), before);
+        fs::remove_file(bench.path("disk")).unwrap();
+    }
+    bench
+        .create("disk", DiskFormat::Raw, 1 << 20, Protection::Plain)
+        .unwrap();
+    let location = bench.at("disk");
+    let encrypted = Disk {
+        location: &location,
+        format: DiskFormat::Raw,
+        protection: bench.luks(),
+    };
+    assert_eq!(
+        bench
+            .run(GrowDisk::new(encrypted, size(2 << 20)))
+            .unwrap_err()
+            .kind(),
+        ErrorKind::WrongDisk
+    );
+}
+
+#[test]
+fn a_snapshot_brings_content_and_size_back() {
+    let bench = Bench::new();
+    let (first, second) = (bench.path("first"), bench.path("second"));
+    fs::write(&first, pattern(1 << 20)).unwrap();
+    fs::write(&second, vec![9; 1 << 20]).unwrap();
+    bench
+        .create("disk", DiskFormat::Qcow2, 1 << 20, bench.luks())
+        .unwrap();
+    let location = bench.at("disk");
+    let disk = Disk {
+        location: &location,
+        format: DiskFormat::Qcow2,
+        protection: bench.luks(),
+    };
+    bench.disk(ReplaceContent::new(disk, raw(&first)));
+    // A name of digits is a number for QEMU.
+    for name in ["before", "1", "2"] {
+        let id: SnapshotId = name.parse().unwrap();
+        assert!(
+            bench
+                .disk(SnapshotDisk::new(disk, &id, SnapshotAction::Create))
+                .snapshots
+                .contains(&id)
+        );
+        bench.disk(SnapshotDisk::new(disk, &id, SnapshotAction::Create));
+    }
+    bench.disk(ReplaceContent::new(disk, raw(&second)));
+    bench.disk(GrowDisk::new(disk, size(5 << 20)));
+    let id = "before".parse().unwrap();
+    let restored = bench.disk(SnapshotDisk::new(disk, &id, SnapshotAction::Restore));
+    assert_eq!((restored.guest, restored.snapshots.len()), (size(1 << 20), 3));
+    assert_eq!(
+        bench.run(CompareContent::new(disk, raw(&first))).unwrap(),
+        HostAnswer::Compared(Sameness::Identical)
+    );
+    assert_eq!(
+        bench.run(CompareContent::new(disk, raw(&second))).unwrap(),
+        HostAnswer::Compared(Sameness::Different)
+    );
+    assert_eq!(
+        bench
+            .disk(SnapshotDisk::new(disk, &id, SnapshotAction::Delete))
+            .snapshots
+            .len(),
+        2
+    );
+    bench.disk(SnapshotDisk::new(disk, &id, SnapshotAction::Delete));
+    let gone = bench
+        .run(SnapshotDisk::new(disk, &id, SnapshotAction::Restore))
+        .unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+    bench.verify(&location, DiskFormat::Qcow2, bench.luks()).unwrap();
+}
+
+#[test]
+fn raw_disks_keep_no_snapshots() {
+    let bench = Bench::new();
+    bench.create("disk", DiskFormat::Raw, 512, bench.luks()).unwrap();
+    let location = bench.at("disk");
+    let disk = Disk {
+        location: &location,
+        format: DiskFormat::Raw,
+        protection: bench.luks(),
+    };
+    let id = "s".parse().unwrap();
+    let refused = bench
+        .run(SnapshotDisk::new(disk, &id, SnapshotAction::Create))
+        .unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn a_device_is_formatted_when_it_is_blank_and_not_otherwise() {
+    let bench = Bench::new();
+    let path = bench.path("device");
+    let location = bench.at("device");
+    let format = FormatDevice::new(&location, LUKS1, &bench.key);
+    for (offset, bytes) in [(0, &b"x"[..]), ((8 << 20) - 1, b"x"), (1080, b"\x53\xef")] {
+        let mut content = vec![0; 8 << 20];
+        content[offset..offset + bytes.len()].copy_from_slice(bytes);
+        fs::write(&path, &content).unwrap();
+        let refused = bench.run(format).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{refused}");
+        assert_eq!(fs::read(&path).unwrap(), content);
+    }
+    fs::write(&path, vec![0; 8 << 20]).unwrap();
+    assert_eq!(bench.disk(format).guest, size(6 << 20));
+    assert_eq!(bench.run(format).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    bench.verify(&location, DiskFormat::Raw, bench.luks()).unwrap();
+}
+
+#[test]
+fn a_loop_device_is_a_disk_like_any_other() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "loop devices need root: run the tests as root"
+    );
+    let bench = Bench::new();
+    let backing = bench.path("backing");
+    fs::File::create(&backing).unwrap().set_len(8 << 20).unwrap();
+    let attached = tool("losetup", &["--find", "--show", backing.to_str().unwrap()]);
+    assert_eq!(attached.code, 0, "{}", attached.message());
+    let device = String::from_utf8(attached.stdout).unwrap().trim().to_owned();
+    let location = strongroom_endpoint_selector::DiskLocation::Block(device.clone().into());
+    let facts = bench.run(FormatDevice::new(&location, LUKS1, &bench.key));
+    let content = bench.path("content");
+    fs::write(&content, pattern(6 << 20)).unwrap();
+    let disk = Disk {
+        location: &location,
+        format: DiskFormat::Raw,
+        protection: bench.luks(),
+    };
+    let written = bench.run(ReplaceContent::new(disk, raw(&content)));
+    let same = bench.run(CompareContent::new(disk, raw(&content)));
+    let grown = bench.run(GrowDisk::new(disk, size(7 << 20)));
+    let verified = bench.verify(&location, DiskFormat::Raw, bench.luks());
+    assert_eq!(tool("losetup", &["--detach", &device]).code, 0);
+    assert!(
+        matches!(facts, Ok(HostAnswer::Disk(ref f)) if f.guest == size(6 << 20)),
+        "{facts:?}"
+    );
+    assert!(matches!(written, Ok(HostAnswer::Disk(_))), "{written:?}");
+    assert!(
+        matches!(same, Ok(HostAnswer::Compared(Sameness::Identical))),
+        "{same:?}"
+    );
+    assert_eq!(grown.unwrap_err().kind(), ErrorKind::Unsupported);
+    verified.unwrap();
+}
+
+#[test]
+fn a_directory_is_looked_at_before_it_is_used() {
+    let bench = Bench::new();
+    let HostAnswer::Directory(facts) = bench.run(OpenDirectory::new(bench.place.path())).unwrap() else {
+        panic!("not a directory")
+    };
+    assert!(
+        facts.writable && facts.total.get() > 0 && facts.free <= facts.total,
+        "{facts:?}"
+    );
+    std::os::unix::fs::symlink(bench.place.path(), bench.path("link")).unwrap();
+    fs::write(bench.path("file"), "").unwrap();
+    for (name, kind) in [
+        ("link", ErrorKind::InvalidRequest),
+        ("file", ErrorKind::InvalidRequest),
+        ("none", ErrorKind::NotFound),
+    ] {
+        assert_eq!(
+            bench
+                .run(OpenDirectory::new(&bench.path(name)))
+                .unwrap_err()
+                .kind(),
+            kind,
+            "{name}"
+        );
+    }
+    for name in ["link", "directory"] {
+        let _ = fs::create_dir(bench.path("directory"));
+        assert_eq!(
+            bench.run(DeleteDisk::new(&bench.path(name))).unwrap_err().kind(),
+            ErrorKind::WrongDisk
+        );
+    }
+    assert_eq!(
+        bench.run(DeleteDisk::new(&bench.path("none"))).unwrap(),
+        HostAnswer::Done
+    );
+}

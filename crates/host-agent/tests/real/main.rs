@@ -1,0 +1,13 @@
+//! Every command on real tools and real files.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot make its input has failed"
+)]
+
+mod bench;
+mod create;
+mod erase;
+mod life;
+mod probe;
