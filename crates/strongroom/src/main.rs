@@ -1,2 +1,27 @@
-//! Strongroom on this machine.
-fn main() {}
+//! Encrypted volumes on this machine, from offering to crypto-erase.
+
+mod cli;
+mod commands;
+mod demo;
+mod drivers;
+mod output;
+mod process;
+mod report;
+mod session;
+mod state;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match process::prepare(cli.verbose).and_then(|cancellation| commands::run(cli, cancellation)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if process::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            process::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use strongroom_types::{ByteSize, DiskFormat, HostId, OfferingId, PoolId, SnapshotId, VolumeId};
+
+/// Encrypted volumes on this machine, from offering to crypto-erase.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    after_help = "First steps:\n  strongroom demo                                   the whole life of encrypted volumes, checked\n  \
+                  strongroom --state DIR host probe                 what can this machine do?\n  \
+                  strongroom --state DIR pool add main --directory /srv/volumes\n  \
+                  strongroom --state DIR offering create secret --encrypt\n  \
+                  strongroom --state DIR volume create --offering secret --size 10G"
+)]
+pub(crate) struct Cli {
+    /// The state directory: database, key-encryption key and lock. Made with mode 0700 when it is not there.
+    #[arg(long, global = true, value_name = "DIR", env = "STRONGROOM_STATE")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+
+    /// Tells more about what is done, on standard error; twice for everything. No key is ever shown.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// Ends the command after this many seconds; what was begun is undone.
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub(crate) timeout: Option<u64>,
+
+    /// Looks for qemu-img and cryptsetup in this directory instead of the system's.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) tools: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// For people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Tables and sentences.
+    Table,
+    /// JSON on standard output: one value for a command, one object a line for the steps of the demo.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the life of encrypted volumes on this machine and checks every step.
+    Demo(Demo),
+    /// Hosts: what they can really do.
+    #[command(subcommand)]
+    Host(Host),
+    /// Disk offerings: what users may ask for.
+    #[command(subcommand)]
+    Offering(Offering),
+    /// Storage pools: where volumes lie.
+    #[command(subcommand)]
+    Pool(Pool),
+    /// Volumes: create, look at, grow, snapshot, verify, delete.
+    #[command(subcommand)]
+    Volume(Volume),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// A raw or qcow2 image to make the root volume from; without it a file system is made on the spot.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) template: Option<PathBuf>,
+
+    /// The template's format. It is never guessed; without it the file's ending says.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) template_format: Option<DiskFormat>,
+
+    /// Leaves the state directory for a look instead of removing it.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Host {
+    /// Finds out what this machine can do, by doing it on small images, and registers it.
+    Probe {
+        /// The name under which it is registered.
+        #[arg(long, default_value = "local")]
+        name: HostId,
+    },
+    /// Lists the hosts with what they can and cannot do.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Offering {
+    /// Makes an offering.
+    Create {
+        /// Its name.
+        name: OfferingId,
+        /// Volumes of this offering are encrypted.
+        #[arg(long)]
+        encrypt: bool,
+        /// How the volumes lie on disk: qcow2 or raw.
+        #[arg(long, default_value = "qcow2")]
+        format: DiskFormat,
+        /// A sentence for listings.
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// Lists the offerings.
+    List {
+        /// Only those that encrypt, or with `--encrypt=false` only those that do not.
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+        encrypt: Option<bool>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pool {
+    /// Adds a directory as a pool of volume files.
+    Add {
+        /// Its name.
+        name: PoolId,
+        /// The directory. It exists and is no symlink.
+        #[arg(long, value_name = "DIR")]
+        directory: PathBuf,
+        /// The pool refuses encrypted volumes.
+        #[arg(long)]
+        no_encryption: bool,
+    },
+    /// Lists the pools with what they can do and how full they are.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Volume {
+    /// Makes a volume.
+    Create {
+        /// Its id; without it one is made up.
+        id: Option<VolumeId>,
+        /// The offering, which says whether it is encrypted.
+        #[arg(long)]
+        offering: OfferingId,
+        /// What the guest is to see, such as 10G: a multiple of 512 bytes.
+        #[arg(long)]
+        size: ByteSize,
+        /// The pool; without it the one with the most free space that can do it.
+        #[arg(long)]
+        pool: Option<PoolId>,
+        /// An image whose content it is to have.
+        #[arg(long, value_name = "FILE")]
+        template: Option<PathBuf>,
+        /// The template's format. It is never guessed; without it the file's ending says.
+        #[arg(long, value_name = "FORMAT")]
+        template_format: Option<DiskFormat>,
+    },
+    /// Lists the volumes.
+    List,
+    /// Shows one volume with its snapshots and header backups.
+    Show {
+        /// Which volume.
+        id: VolumeId,
+    },
+    /// Makes a volume larger.
+    Resize {
+        /// Which volume.
+        id: VolumeId,
+        /// What the guest is to see.
+        size: ByteSize,
+    },
+    /// Takes a snapshot of a volume that nobody has open.
+    Snapshot {
+        /// Which volume.
+        id: VolumeId,
+        /// The snapshot's name; without it one is made up.
+        name: Option<SnapshotId>,
+        /// Removes the snapshot instead.
+        #[arg(long, requires = "name")]
+        delete: bool,
+    },
+    /// Makes a volume what it was at a snapshot, its size included. What was written since is lost.
+    Restore {
+        /// Which volume.
+        id: VolumeId,
+        /// Which snapshot.
+        name: SnapshotId,
+    },
+    /// Proves that a volume is what its record says: header, key, metadata.
+    Verify {
+        /// Which volume.
+        id: VolumeId,
+    },
+    /// Removes a volume, and of an encrypted one the key, keyslots and header backups, for ever.
+    Delete {
+        /// Which volume.
+        id: VolumeId,
+    },
+}

@@ -1,0 +1,87 @@
+use anyhow::{Result, bail};
+use comfy_table::Table;
+use serde::Serialize;
+use strongroom_endpoint_selector::Endpoint;
+use strongroom_types::{Call, Finding, HostFacts};
+
+use crate::cli::{Host, Output};
+use crate::output::{print, table};
+use crate::session::{Session, scratch};
+
+#[derive(Debug, Serialize)]
+struct HostView {
+    encryption_supported: bool,
+    #[serde(flatten)]
+    facts: HostFacts,
+}
+
+impl From<HostFacts> for HostView {
+    fn from(facts: HostFacts) -> Self {
+        Self {
+            encryption_supported: facts.capabilities.encryption_supported(),
+            facts,
+        }
+    }
+}
+
+pub(super) fn run(session: &Session, command: Host, output: Output, call: &Call) -> Result<()> {
+    match command {
+        Host::Probe { name } => {
+            if name != session.agent.host().id {
+                bail!(
+                    "this program probes the machine it runs on, which is named {}",
+                    session.agent.host().id
+                );
+            }
+            let facts = session.agent.probe(call, &scratch(session.state.path()))?;
+            session.control.register_host(&facts)?;
+            print(output, &HostView::from(facts), |host| capabilities(host))
+        }
+        Host::List => {
+            let hosts: Vec<_> = session
+                .control
+                .hosts()?
+                .into_iter()
+                .map(|r| HostView::from(r.facts))
+                .collect();
+            print(output, &hosts, |hosts| listing(hosts))
+        }
+    }
+}
+
+fn capabilities(host: &HostView) -> Table {
+    let mut table = table(["capability", "works", "evidence or reason"]);
+    for (capability, finding) in host.facts.capabilities.findings() {
+        let (works, text) = match finding {
+            Finding::Works(evidence) => ("yes", evidence),
+            Finding::Missing(reason) => ("no", reason),
+        };
+        table.add_row([capability.to_string(), works.to_owned(), text.clone()]);
+    }
+    table
+}
+
+fn listing(hosts: &[HostView]) -> Table {
+    let mut table = table(["host", "state", "encryption", "missing", "tools"]);
+    for HostView {
+        encryption_supported,
+        facts,
+    } in hosts
+    {
+        let missing: Vec<_> = facts
+            .capabilities
+            .findings()
+            .filter(|(_, f)| matches!(f, Finding::Missing(_)))
+            .map(|(c, _)| c.to_string())
+            .collect();
+        let tools: Vec<_> = facts.tools.values().cloned().collect();
+        table.add_row([
+            facts.id.to_string(),
+            facts.state.to_string(),
+            if *encryption_supported { "yes" } else { "no" }.to_owned(),
+            missing.join(", "),
+            tools.join("; "),
+        ]);
+    }
+    table
+}

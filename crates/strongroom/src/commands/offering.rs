@@ -1,0 +1,66 @@
+use anyhow::Result;
+use serde::Serialize;
+use strongroom_control_plane::{NewOffering, OfferingFilter, OfferingRecord};
+use strongroom_types::{DiskFormat, OfferingId};
+
+use crate::cli::{Offering, Output};
+use crate::output::{print, table};
+use crate::session::Session;
+
+#[derive(Debug, Serialize)]
+struct OfferingView {
+    id: OfferingId,
+    encrypt: bool,
+    format: DiskFormat,
+    description: String,
+}
+
+impl From<OfferingRecord> for OfferingView {
+    fn from(record: OfferingRecord) -> Self {
+        let OfferingRecord {
+            id,
+            encrypt,
+            format,
+            description,
+            ..
+        } = record;
+        Self {
+            id,
+            encrypt,
+            format,
+            description,
+        }
+    }
+}
+
+pub(super) fn run(session: &Session, command: Offering, output: Output) -> Result<()> {
+    let offerings: Vec<OfferingView> = match command {
+        Offering::Create {
+            name,
+            encrypt,
+            format,
+            description,
+        } => {
+            let mut new = NewOffering::new(name, encrypt, format);
+            new.description = description;
+            vec![session.control.create_offering(&new)?.into()]
+        }
+        Offering::List { encrypt } => {
+            let filter = encrypt.map_or_else(OfferingFilter::all, OfferingFilter::encrypting);
+            session
+                .control
+                .offerings(filter)?
+                .into_iter()
+                .map(OfferingView::from)
+                .collect()
+        }
+    };
+    print(output, &offerings, |offerings| {
+        let mut table = table(["offering", "encrypted", "format", "description"]);
+        for o in offerings {
+            let encrypted = if o.encrypt { "yes" } else { "no" };
+            table.add_row([o.id.as_str(), encrypted, o.format.as_str(), &o.description]);
+        }
+        table
+    })
+}

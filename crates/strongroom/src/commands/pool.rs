@@ -1,0 +1,94 @@
+use anyhow::{Context, Result};
+use serde::Serialize;
+use strongroom_control_plane::{NewPool, PoolRecord};
+use strongroom_storage_pool::Encryption;
+use strongroom_types::{ByteSize, Call, PoolId};
+
+use crate::cli::{Output, Pool};
+use crate::commands::absolute;
+use crate::drivers::{DIRECTORY, ENCRYPTION, FILE};
+use crate::output::{print, table};
+use crate::session::Session;
+
+#[derive(Debug, Serialize)]
+struct PoolView {
+    id: PoolId,
+    kind: String,
+    directory: String,
+    encryption: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free: Option<u64>,
+    /// Why the pool cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+fn view(session: &Session, record: &PoolRecord, call: &Call) -> PoolView {
+    let encryption = match session
+        .control
+        .pool_capabilities(&record.id)
+        .map(|c| c.encryption)
+    {
+        Ok(Encryption::Unsupported) => "none".to_owned(),
+        Ok(Encryption::OnHost(format)) => format!("{format} on the host"),
+        Ok(Encryption::InStorage) => "in the storage".to_owned(),
+        Ok(_) | Err(_) => "unknown".to_owned(),
+    };
+    let usage = session.control.pool_usage(call, &record.id);
+    PoolView {
+        id: record.id.clone(),
+        kind: record.kind.clone(),
+        directory: record.settings.get(DIRECTORY).cloned().unwrap_or_default(),
+        encryption,
+        total: usage.as_ref().ok().map(|u| u.total.get()),
+        free: usage.as_ref().ok().map(|u| u.free.get()),
+        error: usage.err().map(|e| crate::process::chain(&e.into())),
+    }
+}
+
+pub(super) fn run(session: &Session, command: Pool, output: Output, call: &Call) -> Result<()> {
+    let pools = match command {
+        Pool::Add {
+            name,
+            directory,
+            no_encryption,
+        } => {
+            let directory = absolute(&directory)?;
+            let text = directory
+                .to_str()
+                .with_context(|| format!("{} is not UTF-8", directory.display()))?;
+            let encryption = if no_encryption { "no" } else { "yes" };
+            let settings = [(DIRECTORY, text), (ENCRYPTION, encryption)];
+            let settings = settings.map(|(k, v)| (k.to_owned(), v.to_owned()));
+            session.agent.reach(name.clone());
+            let record = session
+                .control
+                .add_pool(call, &NewPool::new(name, FILE, settings))?;
+            vec![view(session, &record, call)]
+        }
+        Pool::List => session
+            .control
+            .pools()?
+            .iter()
+            .map(|record| view(session, record, call))
+            .collect(),
+    };
+    print(output, &pools, |pools| {
+        let mut table = table(["pool", "kind", "encryption", "free", "total", "directory"]);
+        for p in pools {
+            let size = |bytes: Option<u64>| bytes.map_or("?".to_owned(), |b| ByteSize::bytes(b).to_string());
+            let place = p.error.as_ref().unwrap_or(&p.directory).clone();
+            table.add_row([
+                p.id.to_string(),
+                p.kind.clone(),
+                p.encryption.clone(),
+                size(p.free),
+                size(p.total),
+                place,
+            ]);
+        }
+        table
+    })
+}

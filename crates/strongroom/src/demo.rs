@@ -1,0 +1,149 @@
+//! The life of encrypted volumes on this machine, each step checked by an independent reading of the disk.
+
+mod erase;
+mod life;
+mod raw_disk;
+mod refusals;
+mod scan;
+mod template;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use strongroom_endpoint_selector::SourceImage;
+use strongroom_exec::{Runner, SystemRunner};
+use strongroom_host_agent::{HostAgent, ToolPaths};
+use strongroom_types::{Call, DiskFormat, PoolId};
+
+use crate::cli::{Demo, Output};
+use crate::report::Report;
+use crate::session::{Session, Wiring};
+
+/// What the steps of the demo work with.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) session: Session,
+    /// A host that has no tools.
+    pub(crate) toolless: Arc<HostAgent>,
+    pub(crate) directory: PathBuf,
+    pub(crate) runner: Arc<dyn Runner>,
+}
+
+/// A template and its format.
+#[derive(Debug)]
+pub(crate) struct Template {
+    pub(crate) path: PathBuf,
+    pub(crate) format: DiskFormat,
+}
+
+impl Template {
+    pub(crate) fn source(&self) -> SourceImage<'_> {
+        SourceImage {
+            path: &self.path,
+            format: self.format,
+        }
+    }
+}
+
+impl Stage {
+    /// The directory of a pool.
+    pub(crate) fn pool_directory(&self, pool: &PoolId) -> PathBuf {
+        self.directory.join("pools").join(pool.as_str())
+    }
+
+    /// The file of a volume in a pool.
+    pub(crate) fn disk(&self, pool: &PoolId, volume: &str) -> Result<PathBuf> {
+        let prefix = format!("{volume}.");
+        fs::read_dir(self.pool_directory(pool))?
+            .flatten()
+            .find(|e| e.file_name().to_string_lossy().starts_with(&prefix))
+            .map(|e| e.path())
+            .with_context(|| format!("no file of volume {volume} in pool {pool}"))
+    }
+}
+
+/// A directory that the demo made and removes, unless it is to be kept.
+struct DemoDirectory {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl DemoDirectory {
+    fn make(wanted: Option<PathBuf>, keep: bool) -> Result<Self> {
+        let path = match wanted {
+            Some(path) => {
+                if path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+                    bail!(
+                        "{} is not empty; the demo works in a directory of its own",
+                        path.display()
+                    );
+                }
+                path
+            }
+            None => std::env::temp_dir().join(format!("strongroom-demo-{}", std::process::id())),
+        };
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self {
+            path: fs::canonicalize(&path)?,
+            keep,
+        })
+    }
+}
+
+impl Drop for DemoDirectory {
+    fn drop(&mut self) {
+        if !self.keep {
+            drop(fs::remove_dir_all(&self.path));
+        }
+    }
+}
+
+/// Runs the demo.
+pub(crate) fn run(
+    demo: &Demo,
+    state: Option<PathBuf>,
+    output: Output,
+    tools: ToolPaths,
+    call: &Call,
+) -> Result<()> {
+    let directory = DemoDirectory::make(state, demo.keep)?;
+    let mut report = Report::new(output, call);
+    let result = steps(demo, &directory.path, tools, call, &mut report);
+    report.summary()?;
+    if demo.keep {
+        eprint_line(&format!("the state is kept in {}", directory.path.display()));
+    }
+    result
+}
+
+fn eprint_line(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn steps(demo: &Demo, directory: &Path, tools: ToolPaths, call: &Call, report: &mut Report) -> Result<()> {
+    let runner: Arc<dyn Runner> = Arc::new(SystemRunner::new());
+    let nowhere = ToolPaths::in_directory(directory.join("no-tools"));
+    let toolless = Arc::new(HostAgent::new("toolless".parse()?, nowhere, runner.clone()));
+    let wiring = Wiring {
+        tools,
+        others: vec![toolless.clone()],
+    };
+    let session = Session::open(directory, wiring, call)?;
+    let stage = Stage {
+        session,
+        toolless,
+        directory: directory.to_owned(),
+        runner,
+    };
+    life::prepare(&stage, report)?;
+    let template = life::template(&stage, demo, report)?;
+    life::data_volume(&stage, report)?;
+    life::root_volume(&stage, &template, report)?;
+    life::grow_snapshot_restore(&stage, &template, report)?;
+    raw_disk::life(&stage, &template, report)?;
+    refusals::all(&stage, report)?;
+    erase::all(&stage, report)
+}

@@ -1,0 +1,134 @@
+//! Killed at any instant, the next start finishes or undoes the work.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::machine::Machine;
+
+/// Kills the program when it starts a tool for the given time, and counts the starts.
+fn kill_at(machine: &Machine, number: u32) {
+    for tool in ["qemu-img", "cryptsetup"] {
+        machine.replace_tool(
+            tool,
+            &format!(
+                "echo x >> \"${{0%/*}}/../started\"\n[ \"$(wc -l < \"${{0%/*}}/../started\")\" -ne {number} ] || kill -KILL $PPID\nexec \"$REAL\" \"$@\""
+            ),
+        );
+    }
+    let _ = fs::remove_file(machine.path().join("started"));
+}
+
+/// Runs the command once for every tool that it starts, killed at that start; then once to its end. In between everything is
+/// sound, and `check` says whether what is there is the old state or the new one.
+fn killed_at_each_tool(machine: &Machine, args: &[&str], check: impl Fn(&Machine)) {
+    for number in 1.. {
+        assert!(number < 60, "the command starts ever more tools");
+        kill_at(machine, number);
+        let outcome = machine.run(args);
+        let killed = outcome.code.is_none();
+        machine.restore_tools();
+        if !killed {
+            outcome.json();
+            assert!(number > 1, "no tool was started");
+            break;
+        }
+        machine.assert_sound();
+        check(machine);
+    }
+    machine.assert_sound();
+}
+
+fn size(machine: &Machine, volume: &str) -> u64 {
+    machine.ok(&["volume", "show", volume])["size"].as_u64().unwrap()
+}
+
+#[test]
+fn killed_at_each_tool_of_a_create() {
+    let machine = Machine::new();
+    machine.create("keep", "secret-raw", "1M");
+    let template = machine.path().join("template.raw");
+    fs::write(&template, vec![42; 1 << 20]).unwrap();
+    let args = [
+        "volume",
+        "create",
+        "new",
+        "--offering",
+        "secret-raw",
+        "--size",
+        "1M",
+        "--template",
+        template.to_str().unwrap(),
+    ];
+    killed_at_each_tool(&machine, &args, |machine| {
+        let ids = machine.assert_sound();
+        assert_eq!(ids, ["keep"], "a create that was killed is undone");
+    });
+    assert_eq!(machine.assert_sound(), ["keep", "new"]);
+}
+
+#[test]
+fn killed_at_each_tool_of_grow_snapshot_restore_and_delete() {
+    let machine = Machine::new();
+    machine.create("vol", "secret", "1M");
+    killed_at_each_tool(&machine, &["volume", "snapshot", "vol", "before"], |_| {});
+    killed_at_each_tool(&machine, &["volume", "resize", "vol", "2M"], |machine| {
+        assert!([1 << 20, 2 << 20].contains(&size(machine, "vol")));
+    });
+    killed_at_each_tool(&machine, &["volume", "restore", "vol", "before"], |machine| {
+        assert!([1 << 20, 2 << 20].contains(&size(machine, "vol")));
+    });
+    assert_eq!(size(&machine, "vol"), 1 << 20);
+    machine.ok(&["volume", "delete", "vol"]);
+    assert_eq!(machine.assert_sound(), Vec::<String>::new());
+}
+
+#[test]
+fn killed_at_random_moments() {
+    let machine = Machine::new();
+    machine.create("keep", "secret-raw", "1M");
+    // A fixed sequence, so that a failure can be run again.
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    for round in 0..25 {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let after = Duration::from_micros(random >> 47);
+        let there = machine.assert_sound();
+        let args: &[&str] = match round % 3 {
+            0 if there.len() == 1 => &[
+                "volume",
+                "create",
+                "v",
+                "--offering",
+                "secret-raw",
+                "--size",
+                "1M",
+            ],
+            1 => &[
+                "volume",
+                "resize",
+                "keep",
+                if round % 2 == 0 { "8M" } else { "4M" },
+            ],
+            _ if there.len() == 2 => &["volume", "delete", "v"],
+            _ => &[
+                "volume",
+                "create",
+                "v",
+                "--offering",
+                "secret-raw",
+                "--size",
+                "1M",
+            ],
+        };
+        let mut child = machine.start(args);
+        let begun = Instant::now();
+        while begun.elapsed() < after && child.try_wait().unwrap().is_none() {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let ids = machine.assert_sound();
+        assert!(ids == ["keep"] || ids == ["keep", "v"], "round {round}: {ids:?}");
+    }
+}
