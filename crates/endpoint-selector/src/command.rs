@@ -210,7 +210,8 @@ commands! {
         source: SourceImage<'a>,
     }
 
-    /// Compares what a guest would read with a plain image, over the length of the image.
+    /// Compares what a guest would read with a plain image at most as large. What the disk has beyond the image's end must
+    /// read as zeros, which the end of a raw LUKS disk that was never written does not.
     ///
     /// Answers [`HostAnswer::Compared`](crate::HostAnswer::Compared).
     CompareContent {

@@ -1,1 +1,1 @@
-//! Bounded readers of LUKS1, LUKS2 and qcow2 headers for hostile input
+//! Bounded readers of LUKS1, LUKS2 and qcow2 headers.

@@ -26,12 +26,35 @@ pub(crate) fn of(
     kek: &dyn KeyEncryptionKey,
 ) -> Vec<u8> {
     let version = kek.version().to_string();
-    encode(&[SCHEMA, tenant, volume.as_str(), id.as_str(), purpose.as_str(), kek.id().as_str(), &version])
+    encode(&[
+        SCHEMA,
+        tenant,
+        volume.as_str(),
+        id.as_str(),
+        purpose.as_str(),
+        kek.id().as_str(),
+        &version,
+    ])
 }
 
 /// For a record as it was stored.
 pub(crate) fn stored(record: &SealedRecord) -> Vec<u8> {
     let version = record.kek_version.to_string();
-    let SealedRecord { id, tenant, volume, purpose, kek, .. } = record;
-    encode(&[SCHEMA, tenant, volume.as_str(), id.as_str(), purpose.as_str(), kek.as_str(), &version])
+    let SealedRecord {
+        id,
+        tenant,
+        volume,
+        purpose,
+        kek,
+        ..
+    } = record;
+    encode(&[
+        SCHEMA,
+        tenant,
+        volume.as_str(),
+        id.as_str(),
+        purpose.as_str(),
+        kek.as_str(),
+        &version,
+    ])
 }

@@ -11,7 +11,9 @@ use crate::{KekId, Owner};
 #[non_exhaustive]
 pub enum KekError {
     /// Not the name of a key.
-    #[error("the name of a key-encryption key has 1 to 128 printable characters without spaces; this has {length}")]
+    #[error(
+        "the name of a key-encryption key has 1 to 128 printable characters without spaces; this has {length}"
+    )]
     Id {
         /// How long it is.
         length: usize,
@@ -47,7 +49,9 @@ pub enum KekError {
         mode: u32,
     },
     /// It belongs to somebody else.
-    #[error("the key file {path:?} belongs to user {owner}; it must belong to the user that runs this, or to root")]
+    #[error(
+        "the key file {path:?} belongs to user {owner}; it must belong to the user that runs this, or to root"
+    )]
     WrongOwner {
         /// The file.
         path: PathBuf,
@@ -117,7 +121,9 @@ pub enum StoreError {
         problem: String,
     },
     /// The database was written by a newer program.
-    #[error("{component} was written by a newer version: it has schema {found}, this program knows {known}; use the newer program")]
+    #[error(
+        "{component} was written by a newer version: it has schema {found}, this program knows {known}; use the newer program"
+    )]
     Newer {
         /// Which tables.
         component: String,
@@ -167,7 +173,11 @@ pub enum StoreError {
 }
 
 fn list(owners: &[Owner]) -> String {
-    owners.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    owners
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Why a passphrase could not be made, sealed or unsealed. A missing key and one that does not open are errors, never "not
@@ -187,7 +197,9 @@ pub enum KeyringError {
         source: KekError,
     },
     /// Another key sealed the record.
-    #[error("passphrase {id} was sealed by the key {sealed_by}, and {have} is at hand; use the key file that belongs to this store")]
+    #[error(
+        "passphrase {id} was sealed by the key {sealed_by}, and {have} is at hand; use the key file that belongs to this store"
+    )]
     WrongKek {
         /// Its name.
         id: PassphraseId,

@@ -40,14 +40,21 @@ impl FileKek {
     /// [`KekError::Exists`] when anything has that name; [`KekError::File`], [`KekError::Random`].
     pub fn create(path: impl AsRef<Path>) -> Result<Self, KekError> {
         let path = path.as_ref();
-        let io = |source| KekError::File { path: path.to_owned(), source };
+        let io = |source| KekError::File {
+            path: path.to_owned(),
+            source,
+        };
         if path.symlink_metadata().is_ok() {
-            return Err(KekError::Exists { path: path.to_owned() });
+            return Err(KekError::Exists {
+                path: path.to_owned(),
+            });
         }
         let mut id = [0; 16];
         let mut key = Zeroizing::new([0; KEY]);
         SysRng.try_fill_bytes(&mut id).map_err(|_| KekError::Random)?;
-        SysRng.try_fill_bytes(key.as_mut()).map_err(|_| KekError::Random)?;
+        SysRng
+            .try_fill_bytes(key.as_mut())
+            .map_err(|_| KekError::Random)?;
         let text = text(&id, &key);
         let draft = path.with_extension(format!("draft-{}", std::process::id()));
         let written = write_new(&draft, &text).and_then(|()| {
@@ -56,11 +63,16 @@ impl FileKek {
         if let Err(e) = written {
             drop(fs::remove_file(&draft));
             return Err(match e.kind() {
-                io::ErrorKind::AlreadyExists => KekError::Exists { path: path.to_owned() },
+                io::ErrorKind::AlreadyExists => KekError::Exists {
+                    path: path.to_owned(),
+                },
                 _ => io(e),
             });
         }
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         File::open(parent).and_then(|d| d.sync_all()).map_err(io)?;
         Self::open(path)
     }
@@ -71,14 +83,24 @@ impl FileKek {
     /// [`KekError`], which says what to do.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, KekError> {
         let path = path.as_ref();
-        let io = |source| KekError::File { path: path.to_owned(), source };
-        let odd = |found| KekError::NotAPlainFile { path: path.to_owned(), found };
+        let io = |source| KekError::File {
+            path: path.to_owned(),
+            source,
+        };
+        let odd = |found| KekError::NotAPlainFile {
+            path: path.to_owned(),
+            found,
+        };
         if path.symlink_metadata().map_err(io)?.is_symlink() {
             return Err(odd("a symlink"));
         }
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let flags = i32::try_from(flags.bits()).unwrap_or(0);
-        let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)
+            .map_err(io)?;
         let metadata = file.metadata().map_err(io)?;
         if !metadata.is_file() {
             return Err(odd("no regular file"));
@@ -87,31 +109,51 @@ impl FileKek {
             return Err(odd("a file with several names"));
         }
         if metadata.mode() & 0o077 != 0 {
-            return Err(KekError::Mode { path: path.to_owned(), mode: metadata.mode() & 0o7777 });
+            return Err(KekError::Mode {
+                path: path.to_owned(),
+                mode: metadata.mode() & 0o7777,
+            });
         }
         let us = rustix::process::geteuid().as_raw();
         if metadata.uid() != us && metadata.uid() != 0 {
-            return Err(KekError::WrongOwner { path: path.to_owned(), owner: metadata.uid() });
+            return Err(KekError::WrongOwner {
+                path: path.to_owned(),
+                owner: metadata.uid(),
+            });
         }
-        let damaged = |problem| KekError::Damaged { path: path.to_owned(), problem };
+        let damaged = |problem| KekError::Damaged {
+            path: path.to_owned(),
+            problem,
+        };
         if metadata.len() > LONGEST {
             return Err(damaged("it is too long"));
         }
         let mut text = Zeroizing::new(Vec::with_capacity(LONGEST as usize + 1));
-        Read::by_ref(&mut file).take(LONGEST).read_to_end(&mut text).map_err(io)?;
+        Read::by_ref(&mut file)
+            .take(LONGEST)
+            .read_to_end(&mut text)
+            .map_err(io)?;
         parse(&text).map_err(damaged)
     }
 }
 
 fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text)?;
     file.sync_all()
 }
 
 fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend(bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]));
+    out.extend(
+        bytes
+            .iter()
+            .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]),
+    );
 }
 
 /// Fills `out` from exactly as many hexadecimal digits as it takes.
@@ -152,19 +194,33 @@ fn parse(text: &[u8]) -> Result<FileKek, &'static str> {
     if lines.next() != Some(FIRST_LINE.as_bytes()) {
         return Err("its first line is another");
     }
-    let mut field = |name: &str| lines.next().and_then(|l| l.strip_prefix(name.as_bytes())?.strip_prefix(b" "));
+    let mut field = |name: &str| {
+        lines
+            .next()
+            .and_then(|l| l.strip_prefix(name.as_bytes())?.strip_prefix(b" "))
+    };
     let (id, key, said) = (field("id"), field("key"), field("check"));
     let mut raw_key = Zeroizing::new([0; KEY]);
-    key.and_then(|k| unhex(k, raw_key.as_mut())).ok_or("it has no key of 32 bytes")?;
+    key.and_then(|k| unhex(k, raw_key.as_mut()))
+        .ok_or("it has no key of 32 bytes")?;
     let mut raw_id = [0; 16];
-    let id = id.filter(|i| unhex(i, &mut raw_id).is_some()).ok_or("it has no id of 16 bytes")?;
+    let id = id
+        .filter(|i| unhex(i, &mut raw_id).is_some())
+        .ok_or("it has no id of 16 bytes")?;
     let mut raw_check = [0; 8];
-    said.and_then(|c| unhex(c, &mut raw_check)).ok_or("it has no check line")?;
-    let summed = text.windows(7).position(|w| w == b"\ncheck ").map_or(0, |p| p + 1);
+    said.and_then(|c| unhex(c, &mut raw_check))
+        .ok_or("it has no check line")?;
+    let summed = text
+        .windows(7)
+        .position(|w| w == b"\ncheck ")
+        .map_or(0, |p| p + 1);
     if text.get(..summed).map(check) != Some(raw_check) {
         return Err("its check does not match");
     }
-    let id = std::str::from_utf8(id).ok().and_then(|t| t.parse().ok()).ok_or("its id is no name")?;
+    let id = std::str::from_utf8(id)
+        .ok()
+        .and_then(|t| t.parse().ok())
+        .ok_or("its id is no name")?;
     Ok(FileKek { id, key: raw_key })
 }
 
@@ -173,13 +229,19 @@ impl FileKek {
     fn derive(&self, salt: &[u8]) -> Result<Zeroizing<[u8; KEY + COMMITMENT]>, KekError> {
         let mut both = Zeroizing::new([0; KEY + COMMITMENT]);
         Hkdf::<Sha256>::new(Some(salt), self.key.as_ref())
-            .expand(b"strongroom sealed passphrase 1: key and commitment", both.as_mut())
+            .expand(
+                b"strongroom sealed passphrase 1: key and commitment",
+                both.as_mut(),
+            )
             .map_err(|_| KekError::Unseal)?;
         Ok(both)
     }
 
     fn cipher(derived: &[u8; KEY + COMMITMENT]) -> Result<Aes256Gcm, KekError> {
-        let key = derived.get(..KEY).and_then(|k| <&Key<Aes256Gcm>>::try_from(k).ok()).ok_or(KekError::Unseal)?;
+        let key = derived
+            .get(..KEY)
+            .and_then(|k| <&Key<Aes256Gcm>>::try_from(k).ok())
+            .ok_or(KekError::Unseal)?;
         Ok(Aes256Gcm::new(key))
     }
 }
@@ -200,14 +262,29 @@ impl KeyEncryptionKey for FileKek {
         let derived = self.derive(salt)?;
         let nonce = Nonce::try_from(nonce).map_err(|_| KekError::Unseal)?;
         let sealed = Self::cipher(&derived)?
-            .encrypt(&nonce, Payload { msg: plaintext, aad: additional })
+            .encrypt(
+                &nonce,
+                Payload {
+                    msg: plaintext,
+                    aad: additional,
+                },
+            )
             .map_err(|_| KekError::Unseal)?;
-        Ok([salt, derived.get(KEY..).unwrap_or_default(), nonce.as_slice(), &sealed].concat())
+        Ok([
+            salt,
+            derived.get(KEY..).unwrap_or_default(),
+            nonce.as_slice(),
+            &sealed,
+        ]
+        .concat())
     }
 
     fn unseal(&self, version: u32, sealed: &[u8], additional: &[u8]) -> Result<Zeroizing<Vec<u8>>, KekError> {
         if version != VERSION {
-            return Err(KekError::Version { sealed_by: version, have: VERSION });
+            return Err(KekError::Version {
+                sealed_by: version,
+                have: VERSION,
+            });
         }
         let (salt, rest) = sealed.split_at_checked(SALT).ok_or(KekError::Unseal)?;
         let (commitment, rest) = rest.split_at_checked(COMMITMENT).ok_or(KekError::Unseal)?;
@@ -220,7 +297,13 @@ impl KeyEncryptionKey for FileKek {
         }
         let nonce = Nonce::try_from(nonce).map_err(|_| KekError::Unseal)?;
         Self::cipher(&derived)?
-            .decrypt(&nonce, Payload { msg: ciphertext, aad: additional })
+            .decrypt(
+                &nonce,
+                Payload {
+                    msg: ciphertext,
+                    aad: additional,
+                },
+            )
             .map(Zeroizing::new)
             .map_err(|_| KekError::Unseal)
     }
@@ -228,6 +311,8 @@ impl KeyEncryptionKey for FileKek {
 
 impl std::fmt::Debug for FileKek {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FileKek").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("FileKek")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

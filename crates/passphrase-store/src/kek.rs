@@ -22,7 +22,11 @@ impl FromStr for KekId {
 
     fn from_str(text: &str) -> Result<Self, KekError> {
         let legal = (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        if legal { Ok(Self(text.to_owned())) } else { Err(KekError::Id { length: text.len() }) }
+        if legal {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(KekError::Id { length: text.len() })
+        }
     }
 }
 

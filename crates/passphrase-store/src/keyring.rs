@@ -2,9 +2,7 @@ use strongroom_secret::{Origin, Passphrase};
 use strongroom_types::{PassphraseId, VolumeId};
 use zeroize::Zeroizing;
 
-use crate::{
-    KeyEncryptionKey, KeyringError, Owner, PassphraseStore, Purpose, SealedRecord, StoreError, aad,
-};
+use crate::{KeyEncryptionKey, KeyringError, Owner, PassphraseStore, Purpose, SealedRecord, StoreError, aad};
 
 /// What is sealed: origin, length, text, zeros. All passphrases have this size under the seal.
 const BLOCK: usize = 3 + Passphrase::MAX;
@@ -36,17 +34,35 @@ impl<'a> Keyring<'a> {
     ///
     /// # Errors
     /// [`KeyringError`].
-    pub fn keep(&self, passphrase: &Passphrase, volume: &VolumeId, purpose: Purpose) -> Result<PassphraseId, KeyringError> {
+    pub fn keep(
+        &self,
+        passphrase: &Passphrase,
+        volume: &VolumeId,
+        purpose: Purpose,
+    ) -> Result<PassphraseId, KeyringError> {
         let id = PassphraseId::random();
         let additional = aad::of(&id, "", volume, purpose, self.kek);
         let sealed = self
             .kek
             .seal(&block(passphrase), &additional)
-            .map_err(|source| KeyringError::Kek { id: id.clone(), source })?;
+            .map_err(|source| KeyringError::Kek {
+                id: id.clone(),
+                source,
+            })?;
         let (kek, version) = (self.kek.id().clone(), self.kek.version());
-        let record = SealedRecord::new(id.clone(), String::new(), volume.clone(), purpose, kek, version, sealed);
+        let record = SealedRecord::new(
+            id.clone(),
+            String::new(),
+            volume.clone(),
+            purpose,
+            kek,
+            version,
+            sealed,
+        );
         self.store.insert(&record).map_err(KeyringError::Store)?;
-        self.store.add_reference(&id, &Owner::volume(volume)).map_err(KeyringError::Store)?;
+        self.store
+            .add_reference(&id, &Owner::volume(volume))
+            .map_err(KeyringError::Store)?;
         Ok(id)
     }
 
@@ -62,12 +78,19 @@ impl<'a> Keyring<'a> {
             .map_err(KeyringError::Store)?;
         if &record.kek != self.kek.id() {
             let (sealed_by, have) = (record.kek, self.kek.id().clone());
-            return Err(KeyringError::WrongKek { id: id.clone(), sealed_by, have });
+            return Err(KeyringError::WrongKek {
+                id: id.clone(),
+                sealed_by,
+                have,
+            });
         }
         let block = self
             .kek
             .unseal(record.kek_version, &record.sealed, &aad::stored(&record))
-            .map_err(|source| KeyringError::Kek { id: id.clone(), source })?;
+            .map_err(|source| KeyringError::Kek {
+                id: id.clone(),
+                source,
+            })?;
         unblock(id, &block)
     }
 
@@ -95,16 +118,23 @@ fn block(passphrase: &Passphrase) -> Zeroizing<Vec<u8>> {
 }
 
 fn unblock(id: &PassphraseId, block: &[u8]) -> Result<Passphrase, KeyringError> {
-    let damaged = || KeyringError::Content { id: id.clone(), source: None };
+    let damaged = || KeyringError::Content {
+        id: id.clone(),
+        source: None,
+    };
     let (&[origin, high, low], rest) = block.split_first_chunk::<3>().ok_or_else(damaged)?;
     let origin = match origin {
         0 => Origin::Generated,
         1 => Origin::Imported,
         _ => return Err(damaged()),
     };
-    let text = rest.get(..usize::from(u16::from_be_bytes([high, low]))).ok_or_else(damaged)?;
+    let text = rest
+        .get(..usize::from(u16::from_be_bytes([high, low])))
+        .ok_or_else(damaged)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     bytes.extend_from_slice(text);
-    Passphrase::restore(bytes, origin)
-        .map_err(|e| KeyringError::Content { id: id.clone(), source: Some(e) })
+    Passphrase::restore(bytes, origin).map_err(|e| KeyringError::Content {
+        id: id.clone(),
+        source: Some(e),
+    })
 }

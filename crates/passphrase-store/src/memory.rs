@@ -27,7 +27,9 @@ impl PassphraseStore for MemoryStore {
     fn insert(&self, record: &SealedRecord) -> Result<(), StoreError> {
         let mut entries = self.entries();
         if entries.contains_key(&record.id) {
-            return Err(StoreError::Exists { id: record.id.clone() });
+            return Err(StoreError::Exists {
+                id: record.id.clone(),
+            });
         }
         entries.insert(record.id.clone(), (record.clone(), BTreeSet::new()));
         Ok(())
@@ -40,9 +42,10 @@ impl PassphraseStore for MemoryStore {
     fn remove(&self, id: &PassphraseId) -> Result<(), StoreError> {
         let mut entries = self.entries();
         match entries.get(id) {
-            Some((_, owners)) if !owners.is_empty() => {
-                Err(StoreError::Referenced { id: id.clone(), references: owners.iter().cloned().collect() })
-            }
+            Some((_, owners)) if !owners.is_empty() => Err(StoreError::Referenced {
+                id: id.clone(),
+                references: owners.iter().cloned().collect(),
+            }),
             _ => {
                 entries.remove(id);
                 Ok(())
@@ -68,7 +71,11 @@ impl PassphraseStore for MemoryStore {
     }
 
     fn references(&self, id: &PassphraseId) -> Result<Vec<Owner>, StoreError> {
-        Ok(self.entries().get(id).map(|(_, owners)| owners.iter().cloned().collect()).unwrap_or_default())
+        Ok(self
+            .entries()
+            .get(id)
+            .map(|(_, owners)| owners.iter().cloned().collect())
+            .unwrap_or_default())
     }
 
     fn ids(&self) -> Result<Vec<PassphraseId>, StoreError> {

@@ -124,6 +124,14 @@ impl SealedRecord {
         kek_version: u32,
         sealed: Vec<u8>,
     ) -> Self {
-        Self { id, tenant, volume, purpose, kek, kek_version, sealed }
+        Self {
+            id,
+            tenant,
+            volume,
+            purpose,
+            kek,
+            kek_version,
+            sealed,
+        }
     }
 }

@@ -30,8 +30,14 @@ impl SecretFile {
         let io = |e: rustix::io::Errno| HandoverError::Memfd(e.into());
         let fd = memfd_create("passphrase", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).map_err(io)?;
         let mut memfd = File::from(fd);
-        memfd.write_all(passphrase.expose_secret()).map_err(HandoverError::Memfd)?;
-        fcntl_add_seals(&memfd, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE).map_err(io)?;
+        memfd
+            .write_all(passphrase.expose_secret())
+            .map_err(HandoverError::Memfd)?;
+        fcntl_add_seals(
+            &memfd,
+            SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
+        )
+        .map_err(io)?;
         Ok(Self { memfd })
     }
 

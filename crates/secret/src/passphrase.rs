@@ -54,13 +54,18 @@ impl Passphrase {
     /// [`PassphraseError::Random`].
     pub fn generate() -> Result<Self, PassphraseError> {
         let mut bits = Zeroizing::new([0u8; 32]);
-        rand::rngs::SysRng.try_fill_bytes(bits.as_mut()).map_err(|_| PassphraseError::Random)?;
+        rand::rngs::SysRng
+            .try_fill_bytes(bits.as_mut())
+            .map_err(|_| PassphraseError::Random)?;
         let mut text = Zeroizing::new(vec![0u8; 64].into_boxed_slice());
         for (pair, byte) in text.chunks_exact_mut(2).zip(bits.iter()) {
             pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
             pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
         }
-        Ok(Self { text, origin: Origin::Generated })
+        Ok(Self {
+            text,
+            origin: Origin::Generated,
+        })
     }
 
     /// A passphrase that somebody gave.
@@ -91,7 +96,10 @@ impl Passphrase {
                 _ => {}
             }
         }
-        Ok(Self { text: Zeroizing::new(bytes.as_slice().into()), origin })
+        Ok(Self {
+            text: Zeroizing::new(bytes.as_slice().into()),
+            origin,
+        })
     }
 
     /// Where it comes from.

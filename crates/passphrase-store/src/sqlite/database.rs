@@ -49,7 +49,10 @@ impl Database {
     /// [`StoreError::File`], [`StoreError::Database`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
-        let io = |source: io::Error| StoreError::File { path: path.clone(), source };
+        let io = |source: io::Error| StoreError::File {
+            path: path.clone(),
+            source,
+        };
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -66,7 +69,10 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let damaged = |e: rusqlite::Error| match e.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-                StoreError::DamagedFile { path: path.clone(), problem: e.to_string() }
+                StoreError::DamagedFile {
+                    path: path.clone(),
+                    problem: e.to_string(),
+                }
             }
             _ => super::store::failed("open", e),
         };
@@ -78,7 +84,9 @@ impl Database {
                  PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;",
             )
             .map_err(damaged)?;
-        let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(damaged)?;
+        let found: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(damaged)?;
         if found != "ok" {
             return Err(StoreError::DamagedFile { path, problem: found });
         }

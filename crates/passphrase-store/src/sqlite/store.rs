@@ -56,8 +56,24 @@ fn constraint(error: &rusqlite::Error) -> bool {
 }
 
 fn insert(connection: &Connection, record: &SealedRecord) -> Result<(), StoreError> {
-    let SealedRecord { id, tenant, volume, purpose, kek, kek_version, sealed } = record;
-    let row = (id.as_str(), tenant, volume.as_str(), purpose.as_str(), kek.as_str(), kek_version, sealed);
+    let SealedRecord {
+        id,
+        tenant,
+        volume,
+        purpose,
+        kek,
+        kek_version,
+        sealed,
+    } = record;
+    let row = (
+        id.as_str(),
+        tenant,
+        volume.as_str(),
+        purpose.as_str(),
+        kek.as_str(),
+        kek_version,
+        sealed,
+    );
     match connection
         .prepare_cached("INSERT INTO passphrases VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
         .and_then(|mut statement| statement.execute(row))
@@ -72,32 +88,57 @@ fn insert(connection: &Connection, record: &SealedRecord) -> Result<(), StoreErr
 type Stored = (String, String, String, String, i64, Vec<u8>);
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+    Ok((
+        row.get(0)?,
+        row.get(1)?,
+        row.get(2)?,
+        row.get(3)?,
+        row.get(4)?,
+        row.get(5)?,
+    ))
 }
 
 fn get(connection: &Connection, id: &PassphraseId) -> Result<Option<SealedRecord>, StoreError> {
-    let damaged = |problem: String| StoreError::DamagedRow { id: id.to_string(), problem };
+    let damaged = |problem: String| StoreError::DamagedRow {
+        id: id.to_string(),
+        problem,
+    };
     let found = connection
-        .prepare_cached("SELECT tenant, volume, purpose, kek, kek_version, sealed FROM passphrases WHERE id = ?1")
+        .prepare_cached(
+            "SELECT tenant, volume, purpose, kek, kek_version, sealed FROM passphrases WHERE id = ?1",
+        )
         .and_then(|mut statement| statement.query_row([id.as_str()], stored).optional())
         .map_err(|e| match e {
             rusqlite::Error::InvalidColumnType(_, name, _) => damaged(format!("{name} has the wrong type")),
             e => failed("read a passphrase", e),
         })?;
-    let Some((tenant, volume, purpose, kek, version, sealed)) = found else { return Ok(None) };
+    let Some((tenant, volume, purpose, kek, version, sealed)) = found else {
+        return Ok(None);
+    };
     let volume = volume.parse().map_err(|e| damaged(format!("volume: {e}")))?;
-    let purpose = purpose.parse().map_err(|p| damaged(format!("unknown purpose {p:?}")))?;
+    let purpose = purpose
+        .parse()
+        .map_err(|p| damaged(format!("unknown purpose {p:?}")))?;
     let kek = kek.parse().map_err(|e| damaged(format!("kek: {e}")))?;
     let version = u32::try_from(version).map_err(|_| damaged(format!("kek_version {version}")))?;
-    Ok(Some(SealedRecord::new(id.clone(), tenant, volume, purpose, kek, version, sealed)))
+    Ok(Some(SealedRecord::new(
+        id.clone(),
+        tenant,
+        volume,
+        purpose,
+        kek,
+        version,
+        sealed,
+    )))
 }
 
 fn remove(connection: &Connection, id: &PassphraseId) -> Result<(), StoreError> {
     match connection.execute("DELETE FROM passphrases WHERE id = ?1", [id.as_str()]) {
         Ok(_) => Ok(()),
-        Err(e) if constraint(&e) => {
-            Err(StoreError::Referenced { id: id.clone(), references: references(connection, id)? })
-        }
+        Err(e) if constraint(&e) => Err(StoreError::Referenced {
+            id: id.clone(),
+            references: references(connection, id)?,
+        }),
         Err(e) => Err(failed("remove a passphrase", e)),
     }
 }
@@ -125,15 +166,23 @@ fn remove_reference(connection: &Connection, id: &PassphraseId, owner: &Owner) -
 
 fn references(connection: &Connection, id: &PassphraseId) -> Result<Vec<Owner>, StoreError> {
     let rows: Vec<(String, String)> = connection
-        .prepare_cached("SELECT owner_kind, owner FROM passphrase_references WHERE passphrase = ?1 ORDER BY 1, 2")
-        .and_then(|mut s| s.query_map([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+        .prepare_cached(
+            "SELECT owner_kind, owner FROM passphrase_references WHERE passphrase = ?1 ORDER BY 1, 2",
+        )
+        .and_then(|mut s| {
+            s.query_map([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })
         .map_err(|e| failed("read references", e))?;
     rows.into_iter()
         .map(|(kind, owner)| match kind.parse() {
             Ok(kind) => Ok(Owner::new(kind, owner)),
             Err(kind) => {
                 let problem = format!("unknown kind of owner {kind:?}");
-                Err(StoreError::DamagedRow { id: id.to_string(), problem })
+                Err(StoreError::DamagedRow {
+                    id: id.to_string(),
+                    problem,
+                })
             }
         })
         .collect()
@@ -145,7 +194,12 @@ fn ids(connection: &Connection) -> Result<Vec<PassphraseId>, StoreError> {
         .and_then(|mut s| s.query_map([], |row| row.get(0))?.collect())
         .map_err(|e| failed("list passphrases", e))?;
     rows.into_iter()
-        .map(|id| id.parse().map_err(|e| StoreError::DamagedRow { id: id.clone(), problem: format!("id: {e}") }))
+        .map(|id| {
+            id.parse().map_err(|e| StoreError::DamagedRow {
+                id: id.clone(),
+                problem: format!("id: {e}"),
+            })
+        })
         .collect()
 }
 
