@@ -36,8 +36,8 @@ pub(crate) const PACKAGES: &[Package] = &[
 
 /// Programs that need no package: those that tests start come with packages that no Debian is without.
 pub(crate) const ESSENTIAL: &[&str] = &[
-    "bash", "cat", "cp", "dd", "echo", "env", "false", "head", "id", "kill", "printf", "sh", "sleep", "true",
-    "yes",
+    "bash", "cat", "chmod", "cp", "dd", "echo", "env", "false", "grep", "head", "id", "kill", "ln", "ls",
+    "mkfifo", "printf", "readlink", "rm", "sh", "sleep", "stat", "timeout", "touch", "tr", "true", "yes",
 ];
 
 impl Package {

@@ -110,7 +110,7 @@ fn a_blank_device_is_no_volume() {
 
 #[test]
 fn a_missing_tool_is_named_with_its_package() {
-    let missing = strongroom_exec::Program::find("cryptsetup-of-another-world").unwrap_err();
+    let missing = strongroom_exec::Program::find("no-such-cryptsetup").unwrap_err();
     let error = CryptsetupError::MissingTool(missing);
     assert!(error.to_string().contains("cryptsetup-bin"), "{error}");
 }

@@ -160,13 +160,18 @@ impl Machine {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.command_as("json", args)
+    }
+
+    /// The program with this kind of output.
+    pub(crate) fn command_as(&self, output: &str, args: &[&str]) -> Command {
         let mut command = program();
         command
             .arg("--state")
             .arg(self.state())
             .arg("--tools")
             .arg(self.tools())
-            .args(["--output", "json"])
+            .args(["--output", output])
             .args(args);
         command
     }
