@@ -1,0 +1,12 @@
+//! What the readers say against what `qemu-img` and `cryptsetup` say of the same bytes, and what they make of damage.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot make its input has failed")]
+
+mod bounds;
+mod damage;
+mod lab;
+mod lies;
+mod luks1;
+mod luks2;
+mod qcow2;
+mod tolerance;
