@@ -22,24 +22,37 @@ impl HostAgent {
     /// [probed](Self::probe) or told [what a probe found](Self::restore).
     #[must_use]
     pub fn new(id: HostId, paths: ToolPaths, runner: Arc<dyn Runner>) -> Self {
-        Self { tools: Tools::new(paths, runner), facts: RwLock::new(HostFacts::new(id)) }
+        Self {
+            tools: Tools::new(paths, runner),
+            facts: RwLock::new(HostFacts::new(id)),
+        }
     }
 
     /// Takes over what an earlier probe found. The host's id and the pools that it reaches stay.
     pub fn restore(&self, earlier: HostFacts) {
         let mut facts = self.facts.write().unwrap_or_else(PoisonError::into_inner);
         let (id, pools) = (facts.id.clone(), std::mem::take(&mut facts.pools));
-        *facts = HostFacts { id, pools, ..earlier };
+        *facts = earlier;
+        facts.id = id;
+        facts.pools = pools;
     }
 
     /// Says that the host reaches the storage of this pool.
     pub fn reach(&self, pool: PoolId) {
-        self.facts.write().unwrap_or_else(PoisonError::into_inner).pools.insert(pool);
+        self.facts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pools
+            .insert(pool);
     }
 
     /// Says that the host does not reach the storage of this pool any more.
     pub fn leave(&self, pool: &PoolId) {
-        self.facts.write().unwrap_or_else(PoisonError::into_inner).pools.remove(pool);
+        self.facts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pools
+            .remove(pool);
     }
 
     /// Finds out what this machine can do, by doing each thing on a small image in a directory of its own below `scratch`,
@@ -65,7 +78,8 @@ impl Endpoint for HostAgent {
     }
 
     fn run(&self, call: &Call, command: &HostCommand<'_>) -> Result<HostAnswer, EndpointError> {
-        call.check().map_err(|e| failure::interrupted(command.name(), e))?;
+        call.check()
+            .map_err(|e| failure::interrupted(command.name(), e))?;
         let begun = std::time::Instant::now();
         let answer = self.dispatch(call, command);
         let milliseconds = begun.elapsed().as_millis();

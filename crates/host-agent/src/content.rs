@@ -4,7 +4,7 @@ use strongroom_endpoint_selector::{
 use strongroom_types::{Call, EncryptionFormat};
 
 use crate::tools::Tools;
-use crate::{inspect, reading};
+use crate::{inspect, template};
 
 /// Checks that the image fits into the disk and that both can be opened.
 fn ready(
@@ -14,22 +14,31 @@ fn ready(
     disk: &Disk<'_>,
     source: &SourceImage<'_>,
 ) -> Result<(), EndpointError> {
-    let size = reading::admit_template(operation, source)?;
+    let size = template::admit(operation, source)?;
     let facts = inspect::prove(tools, call, operation, disk)?;
     if disk.protection.format() == Some(EncryptionFormat::Luks2) {
-        let message = "QEMU does not open LUKS2, and there is no other way to its content without device-mapper";
+        let message =
+            "QEMU does not open LUKS2, and there is no other way to its content without device-mapper";
         return Err(EndpointError::new(ErrorKind::Unsupported, operation, message));
     }
     if size > facts.guest.get() {
-        let message =
-            format!("{} has {size} bytes, {} only {}", source.path.display(), disk.location, facts.guest.get());
+        let message = format!(
+            "{} has {size} bytes, {} only {}",
+            source.path.display(),
+            disk.location,
+            facts.guest.get()
+        );
         return Err(EndpointError::new(ErrorKind::InvalidRequest, operation, message));
     }
     Ok(())
 }
 
 /// Overwrites a disk with an image.
-pub(crate) fn replace(tools: &Tools, call: &Call, c: &ReplaceContent<'_>) -> Result<HostAnswer, EndpointError> {
+pub(crate) fn replace(
+    tools: &Tools,
+    call: &Call,
+    c: &ReplaceContent<'_>,
+) -> Result<HostAnswer, EndpointError> {
     const REPLACE: &str = "ReplaceContent";
     ready(tools, call, REPLACE, &c.disk, &c.source)?;
     tools.copy_into(REPLACE, call, &c.disk, &c.source)?;
@@ -37,9 +46,17 @@ pub(crate) fn replace(tools: &Tools, call: &Call, c: &ReplaceContent<'_>) -> Res
 }
 
 /// Compares a disk with an image; what the disk has beyond it must read as zeros.
-pub(crate) fn compare(tools: &Tools, call: &Call, c: &CompareContent<'_>) -> Result<HostAnswer, EndpointError> {
+pub(crate) fn compare(
+    tools: &Tools,
+    call: &Call,
+    c: &CompareContent<'_>,
+) -> Result<HostAnswer, EndpointError> {
     const COMPARE: &str = "CompareContent";
     ready(tools, call, COMPARE, &c.disk, &c.with)?;
     let same = tools.compare(COMPARE, call, &c.disk, &c.with)?;
-    Ok(HostAnswer::Compared(if same { Sameness::Identical } else { Sameness::Different }))
+    Ok(HostAnswer::Compared(if same {
+        Sameness::Identical
+    } else {
+        Sameness::Different
+    }))
 }

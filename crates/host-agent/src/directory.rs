@@ -58,7 +58,9 @@ pub(crate) fn open(path: &Path) -> Result<HostAnswer, EndpointError> {
 
 /// Removes what unfinished work left.
 pub(crate) fn sweep(path: &Path) -> Result<HostAnswer, EndpointError> {
-    staging::sweep(path).map(HostAnswer::Swept).map_err(|e| failure::io("SweepStaging", path, e))
+    staging::sweep(path)
+        .map(HostAnswer::Swept)
+        .map_err(|e| failure::io("SweepStaging", path, e))
 }
 
 /// Removes a disk file.

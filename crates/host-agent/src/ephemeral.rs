@@ -17,7 +17,12 @@ pub(crate) fn directory() -> Option<TempDir> {
         .into_iter()
         .chain(["/dev/shm".into(), "/run".into()])
         .filter(|path| is_tmpfs(path))
-        .find_map(|path| tempfile::Builder::new().prefix("strongroom-").tempdir_in(path).ok())
+        .find_map(|path| {
+            tempfile::Builder::new()
+                .prefix("strongroom-")
+                .tempdir_in(path)
+                .ok()
+        })
 }
 
 fn is_tmpfs(path: &Path) -> bool {

@@ -86,7 +86,9 @@ pub(crate) fn qemu(operation: &'static str, error: QemuImgError) -> EndpointErro
 pub(crate) fn cryptsetup(operation: &'static str, path: &Path, error: CryptsetupError) -> EndpointError {
     let kind = match &error {
         CryptsetupError::MissingTool(_) => ErrorKind::MissingTool,
-        CryptsetupError::NoDeviceMapper { .. } | CryptsetupError::OutOfMemory { .. } => ErrorKind::Unsupported,
+        CryptsetupError::NoDeviceMapper { .. } | CryptsetupError::OutOfMemory { .. } => {
+            ErrorKind::Unsupported
+        }
         CryptsetupError::DeviceMissing { .. } => ErrorKind::NotFound,
         CryptsetupError::Busy { .. } => ErrorKind::Busy,
         CryptsetupError::NotBlank { .. } | CryptsetupError::Exists { .. } => ErrorKind::AlreadyExists,
@@ -103,7 +105,11 @@ pub(crate) fn cryptsetup(operation: &'static str, path: &Path, error: Cryptsetup
         CryptsetupError::Run { source, .. } => run_kind(source),
         CryptsetupError::Interrupted { source, .. } => return interrupted(operation, *source),
         _ if is_full(path) => {
-            let message = format!("no space left for {}: cryptsetup: {}", path.display(), said(&error));
+            let message = format!(
+                "no space left for {}: cryptsetup: {}",
+                path.display(),
+                said(&error)
+            );
             return EndpointError::new(ErrorKind::NoSpace, operation, message).with_source(error);
         }
         _ => ErrorKind::Tool,

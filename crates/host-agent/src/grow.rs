@@ -44,7 +44,11 @@ pub(crate) fn grow(tools: &Tools, call: &Call, c: &GrowDisk<'_>) -> Result<HostA
     }
     let after = inspect::prove(tools, call, GROW, &c.disk)?;
     if after.guest != c.to {
-        let message = format!("the disk came out with {} bytes instead of {}", after.guest.get(), c.to.get());
+        let message = format!(
+            "the disk came out with {} bytes instead of {}",
+            after.guest.get(),
+            c.to.get()
+        );
         return Err(EndpointError::new(ErrorKind::Tool, GROW, message));
     }
     Ok(HostAnswer::Disk(after))

@@ -11,7 +11,10 @@ pub(crate) fn back_up(tools: &Tools, call: &Call, c: &BackUpHeader<'_>) -> Resul
     const BACK_UP: &str = "BackUpHeader";
     reading::absolute(BACK_UP, c.to)?;
     if c.disk.format != DiskFormat::Raw || c.disk.protection.key().is_none() {
-        let message = format!("{} has no LUKS header in front; headers are backed up of raw LUKS disks", c.disk.location);
+        let message = format!(
+            "{} has no LUKS header in front; headers are backed up of raw LUKS disks",
+            c.disk.location
+        );
         return Err(EndpointError::new(ErrorKind::Unsupported, BACK_UP, message));
     }
     if c.to.symlink_metadata().is_ok() {
@@ -21,7 +24,9 @@ pub(crate) fn back_up(tools: &Tools, call: &Call, c: &BackUpHeader<'_>) -> Resul
     inspect::prove(tools, call, BACK_UP, &c.disk)?;
     let format = c.disk.protection.format().unwrap_or(EncryptionFormat::Luks1);
     tools.back_up_header(BACK_UP, call, c.disk.location, format, c.to)?;
-    fs::File::open(c.to).and_then(|f| f.sync_all()).map_err(|e| failure::io(BACK_UP, c.to, e))?;
+    fs::File::open(c.to)
+        .and_then(|f| f.sync_all())
+        .map_err(|e| failure::io(BACK_UP, c.to, e))?;
     Ok(HostAnswer::Done)
 }
 
@@ -30,16 +35,20 @@ pub(crate) fn erase(tools: &Tools, call: &Call, c: &EraseKeyslots<'_>) -> Result
     const ERASE: &str = "EraseKeyslots";
     let path = c.location.path();
     reading::absolute(ERASE, path)?;
-    if path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+    if path
+        .symlink_metadata()
+        .is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+    {
         return Ok(HostAnswer::Done);
     }
     inspect::go_on(call, ERASE)?;
     match c.format {
-        DiskFormat::Raw => {
-            let format = reading::luks_version(ERASE, path)?;
-            tools.erase_raw(ERASE, call, c.location, format)?;
+        DiskFormat::Raw if reading::luks_version(ERASE, c.location)? == EncryptionFormat::Luks2 => {
+            // Fails when somebody has it open; the tool itself would not notice.
+            drop(keyslots::open(ERASE, c.location)?);
+            tools.erase_raw(ERASE, call, c.location, EncryptionFormat::Luks2)?;
         }
-        DiskFormat::Qcow2 => keyslots::erase_in_qcow2(ERASE, path)?,
+        format => keyslots::erase(ERASE, c.location, format)?,
     }
     Ok(HostAnswer::Done)
 }

@@ -61,8 +61,15 @@ pub(crate) fn verify(tools: &Tools, call: &Call, c: &VerifyDisk<'_>) -> Result<H
     match c.disk.protection {
         Protection::Plain => checked.push(format!("two readers agree on plain {}", facts.format)),
         Protection::Luks { format, key } => {
-            let readers = if format.opens_in_qemu() { "two readers agree" } else { "the header reads" };
-            checked.push(format!("{readers} on {format}, {}", facts.cipher.as_deref().unwrap_or("unknown cipher")));
+            let readers = if format.opens_in_qemu() {
+                "two readers agree"
+            } else {
+                "the header reads"
+            };
+            checked.push(format!(
+                "{readers} on {format}, {}",
+                facts.cipher.as_deref().unwrap_or("unknown cipher")
+            ));
             checked.push("the stored key opens it".to_owned());
             refuse_another_key(tools, call, &c.disk, format, key)?;
             checked.push("another key is refused".to_owned());
@@ -84,9 +91,13 @@ fn refuse_another_key(
     key: &Passphrase,
 ) -> Result<(), EndpointError> {
     const VERIFY: &str = "VerifyDisk";
-    let other = Passphrase::generate().map_err(|e| EndpointError::new(ErrorKind::Io, VERIFY, e.to_string()))?;
+    let other =
+        Passphrase::generate().map_err(|e| EndpointError::new(ErrorKind::Io, VERIFY, e.to_string()))?;
     debug_assert_ne!(other.expose_secret(), key.expose_secret());
-    let wrong = Disk { protection: Protection::Luks { format, key: &other }, ..*disk };
+    let wrong = Disk {
+        protection: Protection::Luks { format, key: &other },
+        ..*disk
+    };
     match tools.open_with_key(VERIFY, call, &wrong) {
         Err(e) if e.kind() == ErrorKind::WrongKey => Ok(()),
         Err(e) => Err(e),

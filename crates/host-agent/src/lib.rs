@@ -15,8 +15,9 @@ mod qcow2_shell;
 mod reading;
 mod snapshot;
 mod staging;
+mod template;
 mod tools;
 
 pub use agent::HostAgent;
-pub use reading::template_size;
+pub use template::template_size;
 pub use tools::ToolPaths;

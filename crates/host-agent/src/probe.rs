@@ -4,10 +4,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use strongroom_endpoint_selector::{
-    CreateDisk, Disk, DiskContent, DiskLocation, EndpointError, ErrorKind, GrowDisk, HostAnswer, Protection, VerifyDisk,
+    CreateDisk, Disk, DiskContent, DiskLocation, EndpointError, ErrorKind, GrowDisk, HostAnswer, Protection,
+    VerifyDisk,
 };
 use strongroom_secret::Passphrase;
-use strongroom_types::{ByteSize, Call, Capability, CapabilityReport, DiskFormat, EncryptionFormat, Finding, GuestSize};
+use strongroom_types::{
+    ByteSize, Call, Capability, CapabilityReport, DiskFormat, EncryptionFormat, Finding, GuestSize,
+};
 
 use crate::tools::Tools;
 use crate::{create, directory, failure, grow, inspect};
@@ -29,7 +32,12 @@ pub(crate) fn probe(tools: &Tools, call: &Call, scratch: &Path) -> Result<Probed
         .tempdir_in(scratch)
         .map_err(|e| failure::io(PROBE, scratch, e))?;
     let key = Passphrase::generate().map_err(|e| EndpointError::new(ErrorKind::Io, PROBE, e.to_string()))?;
-    let bench = Bench { tools, call, place: place.path(), key: &key };
+    let bench = Bench {
+        tools,
+        call,
+        place: place.path(),
+        key: &key,
+    };
     let mut capabilities = CapabilityReport::new();
     for (position, capability) in Capability::ALL.into_iter().enumerate() {
         inspect::go_on(call, PROBE)?;
@@ -37,7 +45,12 @@ pub(crate) fn probe(tools: &Tools, call: &Call, scratch: &Path) -> Result<Probed
         call.report((position + 1) as f64 / Capability::ALL.len() as f64);
     }
     inspect::go_on(call, PROBE)?;
-    Ok(Probed { capabilities, tools: tools.versions(call), free_memory: free_memory(), free_cores: cores() })
+    Ok(Probed {
+        capabilities,
+        tools: tools.versions(call),
+        free_memory: free_memory(),
+        free_cores: cores(),
+    })
 }
 
 struct Bench<'b> {
@@ -50,7 +63,10 @@ struct Bench<'b> {
 impl Bench<'_> {
     fn find(&self, capability: Capability) -> Finding {
         let begun = Instant::now();
-        let luks = |format| Protection::Luks { format, key: self.key };
+        let luks = |format| Protection::Luks {
+            format,
+            key: self.key,
+        };
         let found = match capability {
             Capability::PlainImages => self
                 .life(DiskFormat::Raw, Protection::Plain)
@@ -77,7 +93,11 @@ impl Bench<'_> {
                 .tools
                 .try_keyslot_change(PROBE, self.call, self.place, self.key)
                 .map(|()| "added a keyslot, removed the first, and unlocked with the new one"),
-            _ => Err(EndpointError::new(ErrorKind::Unsupported, PROBE, "this agent does not know how to find out")),
+            _ => Err(EndpointError::new(
+                ErrorKind::Unsupported,
+                PROBE,
+                "this agent does not know how to find out",
+            )),
         };
         match found {
             Ok(evidence) => Finding::Works(format!("{evidence} ({} ms)", begun.elapsed().as_millis())),
@@ -87,11 +107,17 @@ impl Bench<'_> {
 
     /// Makes a disk, grows it and verifies it.
     fn life(&self, format: DiskFormat, protection: Protection<'_>) -> Result<(), EndpointError> {
-        let size = |sectors| GuestSize::new(sectors * 512).map_err(|e| EndpointError::new(ErrorKind::Io, PROBE, e.to_string()));
+        let size = |sectors: u64| {
+            GuestSize::new(sectors * 512).map_err(|e| EndpointError::new(ErrorKind::Io, PROBE, e.to_string()))
+        };
         let path = self.place.join("disk");
         let made = CreateDisk::new(&path, format, size(2048)?, protection, DiskContent::Blank);
         let location = DiskLocation::File(path.clone());
-        let disk = Disk { location: &location, format, protection };
+        let disk = Disk {
+            location: &location,
+            format,
+            protection,
+        };
         let life = create::create(self.tools, self.call, &made)
             .and_then(|_: HostAnswer| grow::grow(self.tools, self.call, &GrowDisk::new(disk, size(2049)?)))
             .and_then(|_| inspect::verify(self.tools, self.call, &VerifyDisk::new(disk)))
@@ -104,12 +130,20 @@ impl Bench<'_> {
 /// `MemAvailable` of the kernel; zero when it does not say.
 fn free_memory() -> ByteSize {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    let kib = text.lines().find_map(|line| {
+        line.strip_prefix("MemAvailable:")?
+            .trim()
+            .strip_suffix("kB")?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    });
     ByteSize::kib(kib.unwrap_or(0))
 }
 
 fn cores() -> u32 {
-    std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok()).unwrap_or(0)
+    std::thread::available_parallelism()
+        .ok()
+        .and_then(|n| u32::try_from(n.get()).ok())
+        .unwrap_or(0)
 }

@@ -32,7 +32,12 @@ const LUKS_POINTER: u32 = 0x0537_be77;
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidInput`] for a size or header that this form cannot hold.
-pub(crate) fn write(image: &mut File, guest: GuestSize, header: &mut impl Read, length: PayloadOffset) -> io::Result<()> {
+pub(crate) fn write(
+    image: &mut File,
+    guest: GuestSize,
+    header: &mut impl Read,
+    length: PayloadOffset,
+) -> io::Result<()> {
     let unfit = || io::Error::new(io::ErrorKind::InvalidInput, "too large for one refcount block");
     let l1_entries = guest.get().div_ceil(L1_REACH);
     let l1_clusters = (l1_entries * 8).div_ceil(CLUSTER);
@@ -65,7 +70,9 @@ pub(crate) fn write(image: &mut File, guest: GuestSize, header: &mut impl Read, 
     start.extend(length.get().to_be_bytes());
     start.extend([0; 8]); // end of the extensions
 
-    let refcounts = 1u16.to_be_bytes().repeat(usize::try_from(clusters).map_err(|_| unfit())?);
+    let refcounts = 1u16
+        .to_be_bytes()
+        .repeat(usize::try_from(clusters).map_err(|_| unfit())?);
     write_cluster(image, &start)?;
     write_cluster(image, &(2 * CLUSTER).to_be_bytes())?;
     write_cluster(image, &refcounts)?;
@@ -74,7 +81,10 @@ pub(crate) fn write(image: &mut File, guest: GuestSize, header: &mut impl Read, 
     }
     let copied = io::copy(&mut header.take(length.get()), image)?;
     if copied != length.get() {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the LUKS header is shorter than it says"));
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the LUKS header is shorter than it says",
+        ));
     }
     image.set_len(clusters * CLUSTER)
 }

@@ -7,7 +7,11 @@ use crate::tools::Tools;
 const SNAPSHOT: &str = "SnapshotDisk";
 
 /// Takes, restores or removes a snapshot inside a qcow2 disk. Each can be repeated.
-pub(crate) fn snapshot(tools: &Tools, call: &Call, c: &SnapshotDisk<'_>) -> Result<HostAnswer, EndpointError> {
+pub(crate) fn snapshot(
+    tools: &Tools,
+    call: &Call,
+    c: &SnapshotDisk<'_>,
+) -> Result<HostAnswer, EndpointError> {
     if c.disk.format != DiskFormat::Qcow2 {
         let message = format!("{} is raw, which keeps no snapshots; use qcow2", c.disk.location);
         return Err(EndpointError::new(ErrorKind::Unsupported, SNAPSHOT, message));
@@ -15,7 +19,9 @@ pub(crate) fn snapshot(tools: &Tools, call: &Call, c: &SnapshotDisk<'_>) -> Resu
     let before = inspect::prove(tools, call, SNAPSHOT, &c.disk)?;
     let there = before.snapshots.contains(c.snapshot);
     match (c.action, there) {
-        (SnapshotAction::Create, true) | (SnapshotAction::Delete, false) => return Ok(HostAnswer::Disk(before)),
+        (SnapshotAction::Create, true) | (SnapshotAction::Delete, false) => {
+            return Ok(HostAnswer::Disk(before));
+        }
         (SnapshotAction::Restore, false) => {
             let message = format!("{} has no snapshot {}", c.disk.location, c.snapshot);
             return Err(EndpointError::new(ErrorKind::NotFound, SNAPSHOT, message));
@@ -24,7 +30,10 @@ pub(crate) fn snapshot(tools: &Tools, call: &Call, c: &SnapshotDisk<'_>) -> Resu
     }
     let after = inspect::prove(tools, call, SNAPSHOT, &c.disk)?;
     if after.snapshots.contains(c.snapshot) != (c.action != SnapshotAction::Delete) {
-        let message = format!("qemu-img reported success, but the snapshots of {} did not change", c.disk.location);
+        let message = format!(
+            "qemu-img reported success, but the snapshots of {} did not change",
+            c.disk.location
+        );
         return Err(EndpointError::new(ErrorKind::Tool, SNAPSHOT, message));
     }
     Ok(HostAnswer::Disk(after))

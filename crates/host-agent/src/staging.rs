@@ -25,7 +25,9 @@ pub(crate) struct Staging {
 impl Staging {
     /// Makes a staging directory for a file that is to have the name `target` in the end.
     pub(crate) fn beside(target: &Path) -> io::Result<Self> {
-        let parent = target.parent().ok_or_else(|| io::Error::other("a disk needs a directory to be in"))?;
+        let parent = target
+            .parent()
+            .ok_or_else(|| io::Error::other("a disk needs a directory to be in"))?;
         let directory = parent.join(format!("{PREFIX}{}", VolumeId::random()));
         DirBuilder::new().mode(0o700).create(&directory)?;
         let lock = open_directory(&directory).inspect_err(|_| drop(fs::remove_dir(&directory)))?;
@@ -37,19 +39,28 @@ impl Staging {
                 return Err(e.into());
             }
         }
-        Ok(Self { directory, _lock: lock, target: target.to_owned() })
+        Ok(Self {
+            directory,
+            _lock: lock,
+            target: target.to_owned(),
+        })
     }
 
     /// The path at which the disk is to be made.
     pub(crate) fn path(&self) -> PathBuf {
-        self.directory.join(self.target.file_name().unwrap_or(OsStr::new("disk")))
+        self.directory
+            .join(self.target.file_name().unwrap_or(OsStr::new("disk")))
     }
 
     /// Gives the finished disk its name, unless the name is taken: then it fails and what has the name stays as it is. When
     /// this returns, the content and the name are on disk.
     pub(crate) fn publish(self) -> io::Result<()> {
         let made = self.path();
-        let file = OpenOptions::new().read(true).write(true).custom_flags(no_follow()).open(&made)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(no_follow())
+            .open(&made)?;
         file.set_permissions(Permissions::from_mode(0o600))?;
         file.sync_all()?;
         move_without_replacing(&made, &self.target)?;
@@ -69,7 +80,10 @@ pub(crate) fn sweep(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut swept = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let ours = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
+        let ours = entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(PREFIX.as_bytes());
         if !ours || !entry.file_type()?.is_dir() {
             continue;
         }
@@ -94,7 +108,10 @@ fn no_follow() -> i32 {
 
 fn open_directory(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::DIRECTORY;
-    OpenOptions::new().read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or(0)).open(path)
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
+        .open(path)
 }
 
 /// Moves a file, but never onto another one.
@@ -114,8 +131,10 @@ mod tests {
     use super::*;
 
     fn names(directory: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(directory)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -140,7 +159,10 @@ mod tests {
         let staging = Staging::beside(&target).unwrap();
         fs::write(staging.path(), b"new").unwrap();
         fs::write(&target, b"old").unwrap();
-        assert_eq!(staging.publish().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            staging.publish().unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
         assert_eq!(fs::read(&target).unwrap(), b"old");
         assert_eq!(names(pool.path()), ["vol.qcow2"]);
     }
@@ -152,11 +174,18 @@ mod tests {
         fs::create_dir(&abandoned).unwrap();
         fs::write(abandoned.join("disk"), b"half").unwrap();
         fs::write(pool.path().join("vol.qcow2"), b"volume").unwrap();
-        fs::write(pool.path().join(format!("{PREFIX}a-file")), b"not a staging directory").unwrap();
+        fs::write(
+            pool.path().join(format!("{PREFIX}a-file")),
+            b"not a staging directory",
+        )
+        .unwrap();
         let working = Staging::beside(&pool.path().join("other.qcow2")).unwrap();
         assert_eq!(sweep(pool.path()).unwrap(), [abandoned]);
         assert!(working.directory.exists());
         drop(working);
-        assert_eq!(names(pool.path()), [format!("{PREFIX}a-file"), "vol.qcow2".into()]);
+        assert_eq!(
+            names(pool.path()),
+            [format!("{PREFIX}a-file"), "vol.qcow2".into()]
+        );
     }
 }

@@ -14,8 +14,6 @@ use strongroom_qemu_img::QemuImg;
 use strongroom_secret::{Passphrase, SecretFile};
 use strongroom_types::Call;
 
-pub(crate) use qemu::Seen;
-
 /// The name of QEMU's tool.
 pub(crate) const QEMU_IMG: &str = "qemu-img";
 /// The name of the LUKS tool.
@@ -37,7 +35,9 @@ impl ToolPaths {
     /// This directory alone. It is absolute; a tool that is not there counts as not installed.
     #[must_use]
     pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: Some(directory.into()) }
+        Self {
+            directory: Some(directory.into()),
+        }
     }
 
     fn find(&self, name: &str) -> Result<Program, ProgramNotFound> {
@@ -62,7 +62,11 @@ impl Tools {
 
     fn find(&self, operation: &'static str, name: &'static str) -> Result<Program, EndpointError> {
         self.paths.find(name).map_err(|e| {
-            let package = if name == QEMU_IMG { "qemu-utils" } else { "cryptsetup-bin" };
+            let package = if name == QEMU_IMG {
+                "qemu-utils"
+            } else {
+                "cryptsetup-bin"
+            };
             let message = format!("{e}; on Debian the package is {package}");
             EndpointError::new(ErrorKind::MissingTool, operation, message).with_source(e)
         })
@@ -73,12 +77,18 @@ impl Tools {
     }
 
     fn cryptsetup(&self, operation: &'static str) -> Result<Cryptsetup, EndpointError> {
-        Ok(Cryptsetup::new(self.find(operation, CRYPTSETUP)?, self.runner.clone()))
+        Ok(Cryptsetup::new(
+            self.find(operation, CRYPTSETUP)?,
+            self.runner.clone(),
+        ))
     }
 
     /// What each tool says of its version, or why it does not.
     pub(crate) fn versions(&self, call: &Call) -> BTreeMap<String, String> {
-        [QEMU_IMG, CRYPTSETUP].into_iter().map(|name| (name.to_owned(), self.version(call, name))).collect()
+        [QEMU_IMG, CRYPTSETUP]
+            .into_iter()
+            .map(|name| (name.to_owned(), self.version(call, name)))
+            .collect()
     }
 
     fn version(&self, call: &Call, name: &'static str) -> String {
@@ -86,10 +96,19 @@ impl Tools {
             Ok(program) => program,
             Err(e) => return e.to_string(),
         };
-        match self.runner.run(&CommandSpec::new(program).arg("--version"), &Watch::call(call)) {
+        match self
+            .runner
+            .run(&CommandSpec::new(program).arg("--version"), &Watch::call(call))
+        {
             Ok(done) => {
                 let text = String::from_utf8_lossy(&done.stdout);
-                text.lines().next().unwrap_or("says nothing").chars().filter(|c| !c.is_control()).take(120).collect()
+                text.lines()
+                    .next()
+                    .unwrap_or("says nothing")
+                    .chars()
+                    .filter(|c| !c.is_control())
+                    .take(120)
+                    .collect()
             }
             Err(e) => e.to_string(),
         }
@@ -98,5 +117,6 @@ impl Tools {
 
 /// Puts a key where a tool can read it.
 pub(crate) fn hand_over(operation: &'static str, key: &Passphrase) -> Result<SecretFile, EndpointError> {
-    SecretFile::new(key).map_err(|e| EndpointError::new(ErrorKind::Io, operation, e.to_string()).with_source(e))
+    SecretFile::new(key)
+        .map_err(|e| EndpointError::new(ErrorKind::Io, operation, e.to_string()).with_source(e))
 }

@@ -44,7 +44,9 @@ impl Tools {
         guest: GuestSize,
         key: &Passphrase,
     ) -> Result<Option<()>, EndpointError> {
-        let Some(memory) = ephemeral::directory() else { return Ok(None) };
+        let Some(memory) = ephemeral::directory() else {
+            return Ok(None);
+        };
         let header = memory.path().join("header");
         let io = |e| failure::io(operation, path, e);
         // The payload is one sector that nobody uses: a volume without one is refused.
@@ -76,7 +78,9 @@ impl Tools {
         let failed = |e| failure::cryptsetup(operation, location.path(), e);
         let target = Target::new(format, location.path()).map_err(failed)?;
         let key = hand_over(operation, key)?;
-        self.cryptsetup(operation)?.test_passphrase(call, &target, &key).map_err(failed)
+        self.cryptsetup(operation)?
+            .test_passphrase(call, &target, &key)
+            .map_err(failed)
     }
 
     pub(crate) fn back_up_header(
@@ -89,7 +93,10 @@ impl Tools {
     ) -> Result<(), EndpointError> {
         let failed = |e| failure::cryptsetup(operation, location.path(), e);
         let target = Target::new(format, location.path()).map_err(failed)?;
-        self.cryptsetup(operation)?.back_up_header(call, &target, to).map(drop).map_err(failed)
+        self.cryptsetup(operation)?
+            .back_up_header(call, &target, to)
+            .map(drop)
+            .map_err(failed)
     }
 
     /// Removes every keyslot of a raw LUKS disk.
@@ -122,7 +129,9 @@ impl Tools {
             .map_err(|e| EndpointError::new(ErrorKind::Io, operation, format!("{e}")))?;
         let cryptsetup = self.cryptsetup(operation)?;
         let secret = hand_over(operation, key)?;
-        let opened = cryptsetup.open(call, &target, &secret, &name, OpenOptions::new()).map_err(failed);
+        let opened = cryptsetup
+            .open(call, &target, &secret, &name, OpenOptions::new())
+            .map_err(failed);
         let closed = opened.and_then(|_| cryptsetup.close(&Call::new(), &name).map_err(failed));
         std::fs::remove_file(&path).map_err(|e| failure::io(operation, &path, e))?;
         closed
@@ -145,7 +154,9 @@ impl Tools {
         let cryptsetup = self.cryptsetup(operation)?;
         let wanted = Format::new(Uuid::new_v4(), Pbkdf::for_origin(key.origin()));
         let secret = hand_over(operation, key)?;
-        cryptsetup.format(call, &target, &wanted, &secret, Overwrite::Nothing).map_err(failed)?;
+        cryptsetup
+            .format(call, &target, &wanted, &secret, Overwrite::Nothing)
+            .map_err(failed)?;
         cryptsetup.test_passphrase(call, &target, &secret).map_err(failed)
     }
 
@@ -165,8 +176,12 @@ impl Tools {
         let (old, new) = (hand_over(operation, key)?, hand_over(operation, &next)?);
         let cost = Pbkdf::for_origin(next.origin());
         // The disk is thrown away: nothing would be lost with its header.
-        cryptsetup.add_key(call, &target, &old, &new, cost, Precaution::Waived).map_err(failed)?;
-        cryptsetup.remove_key(call, &target, &old, &new, Precaution::Waived).map_err(failed)?;
+        cryptsetup
+            .add_key(call, &target, &old, &new, cost, Precaution::Waived)
+            .map_err(failed)?;
+        cryptsetup
+            .remove_key(call, &target, &old, &new, Precaution::Waived)
+            .map_err(failed)?;
         cryptsetup.test_passphrase(call, &target, &new).map_err(failed)?;
         std::fs::remove_file(&path).map_err(|e| failure::io(operation, &path, e))
     }
@@ -194,5 +209,7 @@ impl Tools {
 fn blank(operation: &'static str, path: &Path, bytes: u64) -> Result<(), EndpointError> {
     // A capability that failed before may have left its file.
     let _ = std::fs::remove_file(path);
-    File::create_new(path).and_then(|f| f.set_len(bytes)).map_err(|e| failure::io(operation, path, e))
+    File::create_new(path)
+        .and_then(|f| f.set_len(bytes))
+        .map_err(|e| failure::io(operation, path, e))
 }

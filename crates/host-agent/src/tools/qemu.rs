@@ -6,8 +6,8 @@ use strongroom_endpoint_selector::{
     Disk, DiskLocation, EndpointError, ErrorKind, Protection, SnapshotAction, SourceImage,
 };
 use strongroom_qemu_img::{
-    Check, Compare, Comparison, Convert, ConvertOptions, Create, Image, ImageFormat, Info, KeyDerivation, Layout, Location,
-    LuksOptions, NewImage, Plain, Qcow2Options, Resize, Snapshot, SnapshotName, Verdict,
+    Check, Compare, Comparison, Convert, ConvertOptions, Create, Image, ImageFormat, Info, KeyDerivation,
+    Layout, Location, LuksOptions, NewImage, Plain, Qcow2Options, Resize, Snapshot, SnapshotName, Verdict,
 };
 use strongroom_secret::SecretFile;
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, GuestSize, SnapshotId};
@@ -52,7 +52,10 @@ macro_rules! with_image {
                 };
                 $body
             }
-            Protection::Luks { format: EncryptionFormat::Luks1, key } => {
+            Protection::Luks {
+                format: EncryptionFormat::Luks1,
+                key,
+            } => {
                 let key: SecretFile = hand_over(operation, key)?;
                 let $image = match disk.format {
                     DiskFormat::Raw => Image::luks(place, &key),
@@ -60,7 +63,10 @@ macro_rules! with_image {
                 };
                 $body
             }
-            Protection::Luks { format: EncryptionFormat::Luks2, .. } => {
+            Protection::Luks {
+                format: EncryptionFormat::Luks2,
+                ..
+            } => {
                 let message = format!("{} is LUKS2, which QEMU does not open", disk.location);
                 Err(EndpointError::new(ErrorKind::Unsupported, operation, message))
             }
@@ -81,7 +87,9 @@ impl Tools {
         match protection.key() {
             None => {
                 let image = NewImage::new(path, Layout::qcow2(Qcow2Options::new()));
-                self.qemu_img(operation)?.run(&Create::sized(&image, guest), call).map_err(failed)
+                self.qemu_img(operation)?
+                    .run(&Create::sized(&image, guest), call)
+                    .map_err(failed)
             }
             Some(key) => {
                 if let Some(()) = self.assemble_qcow2(operation, call, path, guest, key)? {
@@ -90,7 +98,9 @@ impl Tools {
                 let options = LuksOptions::new(KeyDerivation::for_origin(key.origin()));
                 let key = hand_over(operation, key)?;
                 let image = NewImage::new(path, Layout::qcow2_luks(&key, Qcow2Options::new(), options));
-                self.qemu_img(operation)?.run(&Create::sized(&image, guest), call).map_err(failed)
+                self.qemu_img(operation)?
+                    .run(&Create::sized(&image, guest), call)
+                    .map_err(failed)
             }
         }
     }
@@ -107,7 +117,8 @@ impl Tools {
         let from = source(from);
         with_image!(operation, disk, |image| {
             let convert = Convert::new(&from, &image).options(ConvertOptions::fast());
-            qemu.convert(&convert, call).map_err(|e| failure::qemu(operation, e))
+            qemu.convert(&convert, call)
+                .map_err(|e| failure::qemu(operation, e))
         })
     }
 
@@ -122,7 +133,8 @@ impl Tools {
         let qemu = self.qemu_img(operation)?;
         let with = source(with);
         let found = with_image!(operation, disk, |image| {
-            qemu.run(&Compare::new(&with, &image), call).map_err(|e| failure::qemu(operation, e))
+            qemu.run(&Compare::new(&with, &image), call)
+                .map_err(|e| failure::qemu(operation, e))
         })?;
         Ok(matches!(found, Comparison::Identical))
     }
@@ -136,7 +148,8 @@ impl Tools {
     ) -> Result<(), EndpointError> {
         let qemu = self.qemu_img(operation)?;
         with_image!(operation, disk, |image| {
-            qemu.run(&Resize::grow(&image, to), call).map_err(|e| failure::qemu(operation, e))
+            qemu.run(&Resize::grow(&image, to), call)
+                .map_err(|e| failure::qemu(operation, e))
         })
     }
 
@@ -196,14 +209,22 @@ impl Tools {
     ) -> Result<(), EndpointError> {
         match disk.protection {
             Protection::Plain => Ok(()),
-            Protection::Luks { format: EncryptionFormat::Luks2, key } => {
-                self.test_passphrase(operation, call, disk.location, EncryptionFormat::Luks2, key)
-            }
-            Protection::Luks { .. } => {
+            Protection::Luks {
+                format: EncryptionFormat::Luks2,
+                key,
+            } => self.test_passphrase(operation, call, disk.location, EncryptionFormat::Luks2, key),
+            Protection::Luks {
+                format: EncryptionFormat::Luks1,
+                key,
+            } => {
                 let qemu = self.qemu_img(operation)?;
-                with_image!(operation, disk, |image| {
-                    qemu.prove_key(&image, call).map_err(|e| failure::qemu(operation, e))
-                })
+                let (place, key) = (location(disk.location), hand_over(operation, key)?);
+                let image = match disk.format {
+                    DiskFormat::Raw => Image::luks(place, &key),
+                    DiskFormat::Qcow2 => Image::qcow2_luks(place, &key),
+                };
+                qemu.prove_key(&image, call)
+                    .map_err(|e| failure::qemu(operation, e))
             }
         }
     }
@@ -217,13 +238,17 @@ impl Tools {
     ) -> Result<(), EndpointError> {
         let qemu = self.qemu_img(operation)?;
         let report = with_image!(operation, disk, |image| {
-            qemu.run(&Check::of(&image), call).map_err(|e| failure::qemu(operation, e))
+            qemu.run(&Check::of(&image), call)
+                .map_err(|e| failure::qemu(operation, e))
         })?;
         match report.verdict {
             // Leaked clusters waste space and nothing else; a kill in the middle of a write leaves some.
             Verdict::Clean | Verdict::Leaks => Ok(()),
             _ => {
-                let message = format!("{} is damaged: {} contradictions in its tables", disk.location, report.corruptions);
+                let message = format!(
+                    "{} is damaged: {} contradictions in its tables",
+                    disk.location, report.corruptions
+                );
                 Err(EndpointError::new(ErrorKind::WrongDisk, operation, message))
             }
         }

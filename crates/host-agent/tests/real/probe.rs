@@ -22,11 +22,9 @@ fn a_probe_does_each_thing_and_leaves_nothing() {
     ] {
         assert_eq!(facts.capabilities.why_missing(capability), None);
     }
-    let mapper = std::path::Path::new("/dev/mapper/control").exists();
-    assert_eq!(
-        facts.capabilities.has(Capability::DmCrypt),
-        mapper && rustix::process::geteuid().is_root()
-    );
+    // Opening it loads the driver, where the kernel has one.
+    let mapper = std::fs::File::open("/dev/mapper/control").is_ok();
+    assert_eq!(facts.capabilities.has(Capability::DmCrypt), mapper);
     assert!(facts.tools["qemu-img"].contains("version"), "{:?}", facts.tools);
     assert!(
         facts.tools["cryptsetup"].contains("cryptsetup"),
@@ -54,7 +52,7 @@ fn tools_that_are_missing_lie_or_crash_make_a_no_with_the_reason() {
     for capability in [Capability::Qcow2Luks, Capability::RawLuks1, Capability::Luks2] {
         let why = missing.capabilities.why_missing(capability).unwrap();
         assert!(
-            why.contains("not installed") && why.contains("Debian"),
+            why.contains("does not exist") && why.contains("Debian"),
             "{capability}: {why}"
         );
     }

@@ -1,0 +1,270 @@
+//! What our own readers say of a disk or an image, before any tool opens it.
+
+use std::error::Error;
+use std::fs::File;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use strongroom_endpoint_selector::{DiskFacts, DiskLocation, EndpointError, ErrorKind};
+use strongroom_image::{
+    CostLimit, Encryption, ImageError, Luks1Header, Luks2Header, Magic, Qcow2Header, open_disk,
+};
+use strongroom_types::{
+    ByteSize, DeviceSize, DiskFormat, EncryptionFormat, Geometry, GuestSize, PayloadOffset, SECTOR,
+};
+
+use crate::failure;
+
+/// A path that means the same whatever the working directory is.
+pub(crate) fn absolute(operation: &'static str, path: &Path) -> Result<(), EndpointError> {
+    if path.is_absolute() {
+        return Ok(());
+    }
+    let message = format!("{} is not absolute", path.display());
+    Err(EndpointError::new(ErrorKind::InvalidRequest, operation, message))
+}
+
+/// Opens what is to be looked at. It is a disk of the kind that the location says.
+pub(crate) fn open(operation: &'static str, location: &DiskLocation) -> Result<File, EndpointError> {
+    let path = location.path();
+    absolute(operation, path)?;
+    let file = open_disk(path).map_err(|e| unreadable(operation, path, e))?;
+    let metadata = file.metadata().map_err(|e| failure::io(operation, path, e))?;
+    let (fits, kind) = match location {
+        DiskLocation::File(_) => (metadata.is_file(), "a regular file"),
+        DiskLocation::Block(_) => (metadata.file_type().is_block_device(), "a block device"),
+    };
+    if fits {
+        return Ok(file);
+    }
+    let message = format!("{} is not {kind}", path.display());
+    Err(EndpointError::new(ErrorKind::WrongDisk, operation, message))
+}
+
+/// Reads the header of a disk. What is there must be what is said.
+pub(crate) fn disk(
+    operation: &'static str,
+    location: &DiskLocation,
+    format: DiskFormat,
+    encryption: Option<EncryptionFormat>,
+) -> Result<DiskFacts, EndpointError> {
+    let mut file = open(operation, location)?;
+    let wrong = Wrong {
+        operation,
+        location,
+        format,
+        encryption,
+    };
+    let header = match (format, encryption) {
+        (DiskFormat::Qcow2, Some(EncryptionFormat::Luks2)) => {
+            return Err(EndpointError::new(
+                ErrorKind::Unsupported,
+                operation,
+                "qcow2 has no LUKS2; use luks1",
+            ));
+        }
+        (DiskFormat::Qcow2, said) => qcow2(&wrong, &mut file, said)?,
+        (DiskFormat::Raw, None) => plain_raw(&wrong, &mut file)?,
+        (DiskFormat::Raw, Some(EncryptionFormat::Luks1)) => luks1(&wrong, &mut file)?,
+        (DiskFormat::Raw, Some(EncryptionFormat::Luks2)) => luks2(&wrong, &mut file)?,
+    };
+    let bytes = length(operation, location.path(), &mut file)?;
+    let whole = match format {
+        DiskFormat::Raw => bytes,
+        // The file ends where its last write ended.
+        DiskFormat::Qcow2 => bytes.next_multiple_of(SECTOR),
+    };
+    let device = DeviceSize::new(whole).map_err(|e| wrong.because(&e))?;
+    let guest = match header.guest {
+        Guest::Exactly(bytes) => GuestSize::new(bytes).map_err(|e| wrong.because(&e))?,
+        Guest::RestOfDevice => Geometry::of_device(device, header.payload_offset)
+            .map_err(|e| wrong.because(&e))?
+            .guest(),
+    };
+    let mut facts = DiskFacts::new(location.clone(), format, guest, device);
+    facts.encryption = encryption;
+    facts.payload_offset = header.payload_offset;
+    facts.cipher = header.cipher;
+    facts.allocated = match location {
+        DiskLocation::File(path) => {
+            let metadata = file.metadata().map_err(|e| failure::io(operation, path, e))?;
+            ByteSize::bytes(metadata.blocks().saturating_mul(SECTOR))
+        }
+        DiskLocation::Block(_) => device.bytes(),
+    };
+    Ok(facts)
+}
+
+/// What a header says of a disk.
+struct HeaderFacts {
+    guest: Guest,
+    payload_offset: PayloadOffset,
+    cipher: Option<String>,
+}
+
+enum Guest {
+    Exactly(u64),
+    RestOfDevice,
+}
+
+/// A disk that is not what was said.
+struct Wrong<'a> {
+    operation: &'static str,
+    location: &'a DiskLocation,
+    format: DiskFormat,
+    encryption: Option<EncryptionFormat>,
+}
+
+impl Wrong<'_> {
+    fn says(&self, found: &str) -> EndpointError {
+        let said = match self.encryption {
+            None => format!("plain {}", self.format),
+            Some(luks) => format!("{} with {luks}", self.format),
+        };
+        let message = format!("{} is said to be {said}, but {found}", self.location);
+        EndpointError::new(ErrorKind::WrongDisk, self.operation, message)
+    }
+
+    fn because(&self, error: &dyn Error) -> EndpointError {
+        self.says(&error.to_string())
+    }
+
+    fn header(&self, error: ImageError) -> EndpointError {
+        if matches!(error, ImageError::Read { .. }) {
+            return unreadable(self.operation, self.location.path(), error);
+        }
+        let found = match &error {
+            ImageError::Magic { found, .. } => format!("is {found}"),
+            other => other.to_string(),
+        };
+        self.says(&found).with_source(error)
+    }
+}
+
+fn qcow2(
+    wrong: &Wrong<'_>,
+    file: &mut File,
+    said: Option<EncryptionFormat>,
+) -> Result<HeaderFacts, EndpointError> {
+    let header = Qcow2Header::read(file).map_err(|e| wrong.header(e))?;
+    if let Some(backing) = &header.backing {
+        return Err(wrong.says(&format!("has a backing file, {:?}", backing.name)));
+    }
+    if header.data_file.is_some() {
+        return Err(wrong.says("keeps its data in another file"));
+    }
+    if header.features.corrupt {
+        return Err(wrong.says("is marked as corrupt; `qemu-img check` says what is wrong with it"));
+    }
+    match (header.encryption, said) {
+        (Encryption::None, None) | (Encryption::Luks, Some(_)) => {}
+        (Encryption::None, Some(_)) => return Err(wrong.says("is plain")),
+        (Encryption::Luks, None) => return Err(wrong.says("has LUKS1 inside")),
+        _ => return Err(wrong.says("is encrypted by the old method of qcow2")),
+    }
+    header
+        .check_cost(&CostLimit::default())
+        .map_err(|e| wrong.header(e))?;
+    Ok(HeaderFacts {
+        guest: Guest::Exactly(header.size),
+        payload_offset: PayloadOffset::NONE,
+        cipher: header.luks.map(|luks| luks.header.cipher_spec()),
+    })
+}
+
+/// A plain raw disk is all content, and the content is the guest's, with one exception: a disk that begins with a LUKS header is
+/// more likely an encrypted one whose record is wrong than one that its guest encrypted as a whole, and nothing that may be
+/// ciphertext is handled as plain.
+fn plain_raw(wrong: &Wrong<'_>, file: &mut File) -> Result<HeaderFacts, EndpointError> {
+    match Magic::read(file).map_err(|e| wrong.header(e))? {
+        found @ (Magic::Luks1 | Magic::Luks2 | Magic::LuksUnknown) => {
+            return Err(wrong.says(&format!("has a header of {found}")));
+        }
+        _ => {}
+    }
+    // Without its first copy, a LUKS2 header still has its second.
+    if Luks2Header::read(file).is_ok() {
+        return Err(wrong.says("has the second copy of a LUKS2 header"));
+    }
+    Ok(HeaderFacts {
+        guest: Guest::RestOfDevice,
+        payload_offset: PayloadOffset::NONE,
+        cipher: None,
+    })
+}
+
+fn luks1(wrong: &Wrong<'_>, file: &mut File) -> Result<HeaderFacts, EndpointError> {
+    let header = Luks1Header::read(file).map_err(|e| wrong.header(e))?;
+    header
+        .check_cost(&CostLimit::default())
+        .map_err(|e| wrong.header(e))?;
+    if header.payload_offset == PayloadOffset::NONE {
+        return Err(wrong.says("has the header of another device"));
+    }
+    Ok(HeaderFacts {
+        guest: Guest::RestOfDevice,
+        payload_offset: header.payload_offset,
+        cipher: Some(header.cipher_spec()),
+    })
+}
+
+fn luks2(wrong: &Wrong<'_>, file: &mut File) -> Result<HeaderFacts, EndpointError> {
+    let header = Luks2Header::read(file).map_err(|e| wrong.header(e))?;
+    header
+        .check_cost(&CostLimit::default())
+        .map_err(|e| wrong.header(e))?;
+    let (Some(segment), Some(payload_offset)) = (header.metadata.only_segment(), header.payload_offset())
+    else {
+        return Err(wrong.says("lies in several pieces; a re-encryption is not finished"));
+    };
+    if payload_offset.get() < header.header_end() {
+        return Err(wrong.says("has a payload that overlaps its header, or the header of another device"));
+    }
+    let Some(cipher) = segment.encryption.clone() else {
+        return Err(wrong.says("has a payload that is not encrypted"));
+    };
+    Ok(HeaderFacts {
+        guest: segment.size.map_or(Guest::RestOfDevice, Guest::Exactly),
+        payload_offset,
+        cipher: Some(cipher),
+    })
+}
+
+/// Which LUKS a raw disk has, as its first bytes say: for a disk whose keyslots are to be destroyed, the rest of the header may
+/// be as damaged as it likes.
+pub(crate) fn luks_version(
+    operation: &'static str,
+    location: &DiskLocation,
+) -> Result<EncryptionFormat, EndpointError> {
+    let mut file = open(operation, location)?;
+    let path = location.path();
+    match Magic::read(&mut file).map_err(|e| unreadable(operation, path, e))? {
+        Magic::Luks1 => Ok(EncryptionFormat::Luks1),
+        Magic::Luks2 => Ok(EncryptionFormat::Luks2),
+        found => {
+            let message = format!("{} has no LUKS header; it is {found}", path.display());
+            Err(EndpointError::new(ErrorKind::WrongDisk, operation, message))
+        }
+    }
+}
+
+/// How many bytes there are; of a device too.
+pub(crate) fn length(operation: &'static str, path: &Path, file: &mut File) -> Result<u64, EndpointError> {
+    std::io::Seek::seek(file, std::io::SeekFrom::End(0)).map_err(|e| failure::io(operation, path, e))
+}
+
+/// A disk that could not be read at all.
+pub(crate) fn unreadable(operation: &'static str, path: &Path, error: ImageError) -> EndpointError {
+    match error {
+        ImageError::Open { source, .. } | ImageError::Read { source, .. } => {
+            failure::io(operation, path, source)
+        }
+        ImageError::NotADisk { .. } => {
+            EndpointError::new(ErrorKind::WrongDisk, operation, error.to_string()).with_source(error)
+        }
+        other => {
+            let message = format!("{}: {other}", path.display());
+            EndpointError::new(ErrorKind::WrongDisk, operation, message).with_source(other)
+        }
+    }
+}
