@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use strongroom_types::{DiskFormat, EncryptionFormat, GuestSize, SnapshotId};
@@ -25,9 +25,16 @@ impl DiskLocation {
 }
 
 impl fmt::Display for DiskLocation {
-    /// The path, with what does not print escaped.
+    /// The path on one line: control characters are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path().display())
+        for c in self.path().to_string_lossy().chars() {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -64,10 +64,13 @@ impl EndpointSelector for RegisteredEndpoints {
     fn select(&self, need: &Need) -> Result<Arc<dyn Endpoint>, NoHost> {
         let facts: Vec<_> = self.endpoints.iter().map(|e| e.host()).collect();
         let chosen = self.scheduler.choose(need, &facts)?;
-        let position = facts.iter().position(|f| std::ptr::eq(f, chosen));
-        position
-            .and_then(|p| self.endpoints.get(p))
-            .cloned()
+        let asked = self
+            .endpoints
+            .iter()
+            .zip(&facts)
+            .find(|(_, f)| std::ptr::eq(*f, chosen));
+        asked
+            .map(|(e, _)| Arc::clone(e))
             .ok_or_else(|| NoHost::new(Vec::new()))
     }
 }

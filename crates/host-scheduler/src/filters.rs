@@ -58,12 +58,15 @@ impl HostFilter for CapacityFilter {
     }
 }
 
-/// The host is in the cluster and zone that are needed.
+/// The host is the one that is needed, and in the cluster and zone that are needed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PlacementFilter;
 
 impl HostFilter for PlacementFilter {
     fn check(&self, need: &Need, host: &HostFacts, reasons: &mut Vec<Rejection>) {
+        if let Some(wanted) = need.host.as_ref().filter(|h| **h != host.id) {
+            reasons.push(Rejection::Another(wanted.clone()));
+        }
         if let Some(cluster) = need.cluster.as_ref().filter(|c| host.cluster.as_ref() != Some(c)) {
             reasons.push(Rejection::Cluster(cluster.clone()));
         }

@@ -18,6 +18,8 @@ pub struct Need {
     pub cluster: Option<ClusterId>,
     /// The zone it must be in.
     pub zone: Option<ZoneId>,
+    /// The one host that will do; any when there is none.
+    pub host: Option<HostId>,
     /// Hosts that will not do.
     pub exclude: BTreeSet<HostId>,
 }
@@ -48,6 +50,13 @@ impl Need {
     pub fn with_free(mut self, memory: ByteSize, cores: u32) -> Self {
         self.memory = memory;
         self.cores = cores;
+        self
+    }
+
+    /// The same, and it is this host.
+    #[must_use]
+    pub fn on(mut self, host: HostId) -> Self {
+        self.host = Some(host);
         self
     }
 

@@ -42,6 +42,9 @@ pub enum Rejection {
     /// It is in another zone.
     #[error("is not in zone {0}")]
     Zone(ZoneId),
+    /// The caller wants another host.
+    #[error("is not {0}")]
+    Another(HostId),
     /// The caller ruled it out.
     #[error("is ruled out by the caller")]
     Excluded,

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot make its input has failed")]
 
 use proptest::prelude::*;
-use strongroom_host_scheduler::{Need, Rejection, Scheduler};
+use strongroom_host_scheduler::{
+    CapabilityFilter, CapacityFilter, ExclusionFilter, HostFilter, Need, PlacementFilter, ReachFilter,
+    Rejection, Scheduler, StateFilter,
+};
 use strongroom_types::{ByteSize, Capability, CapabilityReport, Finding, HostFacts, HostState};
 
 const STATES: [HostState; 4] = [
@@ -42,13 +45,14 @@ prop_compose! {
     fn need()(
         asked in prop::collection::vec(any::<bool>(), 3), pool in prop::option::of(0usize..2), memory in 0u64..3,
         cores in 0u32..3, cluster in prop::option::of(0u8..2), zone in prop::option::of(0u8..2),
-        exclude in prop::option::of(0usize..4),
+        host in prop::option::of(0usize..4), exclude in prop::option::of(0usize..4),
     ) -> Need {
         let mut need = Need::any().with_free(ByteSize::gib(memory), cores);
         need.capabilities = ASKED.into_iter().zip(asked).filter(|(_, a)| *a).map(|(c, _)| c).collect();
         need.pools.extend(pool.map(|p| format!("pool-{p}").parse().unwrap()));
         need.cluster = cluster.map(|c| format!("c{c}").parse().unwrap());
         need.zone = zone.map(|z| format!("z{z}").parse().unwrap());
+        need.host = host.map(|h| format!("host-{h}").parse().unwrap());
         need.exclude.extend(exclude.map(|h| format!("host-{h}").parse().unwrap()));
         need
     }
@@ -63,6 +67,7 @@ fn fits(need: &Need, host: &HostFacts) -> bool {
         && need.cores <= host.free_cores
         && (need.cluster.is_none() || need.cluster == host.cluster)
         && (need.zone.is_none() || need.zone == host.zone)
+        && need.host.as_ref().is_none_or(|wanted| *wanted == host.id)
         && !need.exclude.contains(&host.id)
 }
 
@@ -104,6 +109,7 @@ fn every_reason_against_a_host_is_given() {
         .able_to(Capability::Luks2)
         .reaching("gold".parse().unwrap())
         .with_free(ByteSize::gib(2), 4)
+        .on("new".parse().unwrap())
         .not_on(host.id.clone());
     need.cluster = Some("c1".parse().unwrap());
     need.zone = Some("z1".parse().unwrap());
@@ -112,7 +118,7 @@ fn every_reason_against_a_host_is_given() {
         no_host.to_string(),
         "no host will do: old is maintenance, lacks qcow2-luks: qemu-img is not installed, lacks luks2: not probed, \
          does not reach pool gold, has 0 B of memory free, 2 GiB is needed, has 0 cores free, 4 are needed, \
-         is not in cluster c1, is not in zone z1, is ruled out by the caller"
+         is not new, is not in cluster c1, is not in zone z1, is ruled out by the caller"
     );
 }
 
@@ -126,7 +132,7 @@ fn without_hosts_it_says_so() {
 fn a_filter_from_elsewhere_takes_part() {
     #[derive(Debug)]
     struct OnTuesdays;
-    impl strongroom_host_scheduler::HostFilter for OnTuesdays {
+    impl HostFilter for OnTuesdays {
         fn check(&self, _: &Need, _: &HostFacts, reasons: &mut Vec<Rejection>) {
             reasons.push(Rejection::Other {
                 reason: "works on Tuesdays".into(),
@@ -143,4 +149,99 @@ fn a_filter_from_elsewhere_takes_part() {
         .choose(&Need::any(), [&host])
         .unwrap_err();
     assert_eq!(no_host.to_string(), "no host will do: h works on Tuesdays");
+}
+
+#[test]
+fn each_filter_alone_gives_its_own_reasons_and_no_others() {
+    let mut host = HostFacts::new("h".parse().unwrap());
+    host.state = HostState::Disabled;
+    let mut need = Need::any()
+        .able_to(Capability::Luks2)
+        .reaching("gold".parse().unwrap())
+        .reaching("silver".parse().unwrap())
+        .with_free(ByteSize::gib(1), 1)
+        .on("other".parse().unwrap())
+        .not_on("h".parse().unwrap());
+    (need.cluster, need.zone) = (Some("c".parse().unwrap()), Some("z".parse().unwrap()));
+    let (gold, silver) = ("gold".parse().unwrap(), "silver".parse().unwrap());
+    let by_filter: [(Box<dyn HostFilter>, Vec<Rejection>); 6] = [
+        (Box::new(StateFilter), vec![Rejection::State(HostState::Disabled)]),
+        (
+            Box::new(CapabilityFilter),
+            vec![Rejection::Capability {
+                capability: Capability::Luks2,
+                reason: "not probed".into(),
+            }],
+        ),
+        (
+            Box::new(ReachFilter),
+            vec![Rejection::Pool(gold), Rejection::Pool(silver)],
+        ),
+        (
+            Box::new(CapacityFilter),
+            vec![
+                Rejection::Memory {
+                    needed: ByteSize::gib(1),
+                    free: ByteSize::default(),
+                },
+                Rejection::Cores { needed: 1, free: 0 },
+            ],
+        ),
+        (
+            Box::new(PlacementFilter),
+            vec![
+                Rejection::Another("other".parse().unwrap()),
+                Rejection::Cluster("c".parse().unwrap()),
+                Rejection::Zone("z".parse().unwrap()),
+            ],
+        ),
+        (Box::new(ExclusionFilter), vec![Rejection::Excluded]),
+    ];
+    for (filter, reasons) in by_filter {
+        let name = format!("{filter:?}");
+        let alone = Scheduler::empty().with(filter);
+        assert_eq!(alone.reasons(&need, &host), reasons, "{name}");
+        assert_eq!(
+            alone.choose(&need, [&host]).unwrap_err().rejections,
+            [(host.id.clone(), reasons)]
+        );
+        host.state = HostState::Up;
+        assert_eq!(alone.reasons(&Need::any(), &host), [], "{name}");
+        host.state = HostState::Disabled;
+    }
+}
+
+#[test]
+fn among_equals_the_smallest_id_is_chosen_and_more_memory_beats_it() {
+    let host = |name: &str, memory| {
+        let mut facts = HostFacts::new(name.parse().unwrap());
+        facts.free_memory = ByteSize::gib(memory);
+        facts
+    };
+    let hosts = [host("c", 1), host("a", 1), host("b", 1)];
+    let chosen = |hosts: &[HostFacts]| {
+        Scheduler::default()
+            .choose(&Need::any(), hosts)
+            .unwrap()
+            .id
+            .to_string()
+    };
+    assert_eq!(chosen(&hosts), "a");
+    let [c, a, b] = hosts;
+    assert_eq!(chosen(&[a, host("z", 2), b, c]), "z");
+}
+
+#[test]
+fn a_reference_a_box_and_an_arc_are_filters() {
+    let mut host = HostFacts::new("h".parse().unwrap());
+    host.state = HostState::Down;
+    let by_reference: &'static dyn HostFilter = &StateFilter;
+    for scheduler in [
+        Scheduler::empty().with(by_reference),
+        Scheduler::empty().with(Box::new(StateFilter)),
+        Scheduler::empty().with(std::sync::Arc::new(StateFilter)),
+    ] {
+        let no_host = scheduler.choose(&Need::any(), [&host]).unwrap_err();
+        assert_eq!(no_host.to_string(), "no host will do: h is down");
+    }
 }

@@ -1,0 +1,11 @@
+//! Every promise of `PoolDriver` on the pool in memory, and what that pool offers to tests.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot make its input has failed")]
+
+mod create;
+mod fake;
+mod forwarding;
+mod grow;
+mod lifetime;
+mod site;
+mod snapshot;
