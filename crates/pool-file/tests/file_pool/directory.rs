@@ -1,0 +1,132 @@
+use strongroom_endpoint_selector::{EndpointError, HostCommand};
+use strongroom_storage_pool::SnapshotAction::Create;
+use strongroom_storage_pool::{ErrorKind, PoolDriver, PoolError, VolumeKey};
+use strongroom_types::{ByteSize, DiskFormat};
+
+use crate::site::{MIB, Site, config, directory, in_memory, refused, volume};
+
+/// What every operation answers; none may succeed.
+fn every_operation<S: strongroom_endpoint_selector::EndpointSelector>(site: &Site<S>) -> Vec<PoolError> {
+    let (v, host) = (volume("v"), "node-1".parse().unwrap());
+    vec![
+        site.create("w", MIB, DiskFormat::Raw, VolumeKey::Plain)
+            .unwrap_err(),
+        site.get("v").unwrap_err(),
+        site.delete("v").unwrap_err(),
+        site.pool.attach(&site.cx(), &v, &host).unwrap_err(),
+        site.grow("v", 2 * MIB, site.encrypted()).unwrap_err(),
+        site.snapshot("v", Create, site.encrypted()).unwrap_err(),
+        site.pool.usage(&site.cx()).unwrap_err(),
+        site.pool.recover(&site.cx()).unwrap_err(),
+    ]
+}
+
+#[test]
+fn usage_is_what_the_host_sees() {
+    let (site, node) = in_memory(config());
+    node.set_directory(directory("/pool", 1, true));
+    let usage = site.pool.usage(&site.cx()).unwrap();
+    assert_eq!((usage.total, usage.free), (ByteSize::gib(4), ByteSize::gib(3)));
+}
+
+#[test]
+fn a_directory_on_another_file_system_than_before_is_an_error_and_no_empty_pool() {
+    let (site, node) = in_memory(config());
+    site.create("v", MIB, DiskFormat::Qcow2, site.encrypted())
+        .unwrap();
+    node.set_directory(directory("/pool", 2, true));
+    for error in every_operation(&site) {
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(
+            error.message().contains("main") && error.message().contains("/pool is on another"),
+            "{error}"
+        );
+    }
+    assert_eq!(node.paths().len(), 1, "nothing was made or removed");
+    node.set_directory(directory("/pool", 1, true));
+    assert_eq!(site.get("v").unwrap().unwrap().id, volume("v"));
+}
+
+#[test]
+fn each_host_has_its_own_number_for_the_file_system() {
+    let (mut site, node) = in_memory(config());
+    let other = crate::site::host("node-2", &[strongroom_types::Capability::PlainImages]);
+    other.set_directory(directory("/pool", 77, true));
+    site.hosts.register(other);
+    node.set_directory(directory("/pool", 1, true));
+    for host in ["node-1", "node-2", "node-1"] {
+        let attached = site.pool.attach(&site.cx(), &volume("v"), &host.parse().unwrap());
+        refused(attached, ErrorKind::NotFound, &[host]);
+    }
+}
+
+#[test]
+fn a_directory_that_is_gone_says_nothing_about_a_volume() {
+    let (site, node) = in_memory(config());
+    node.fail_when(|command| match command {
+        HostCommand::OpenDirectory(_) => Some(EndpointError::new(
+            ErrorKind::NotFound,
+            "OpenDirectory",
+            "/pool: no such directory",
+        )),
+        _ => None,
+    });
+    for error in every_operation(&site) {
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(
+            error.message().contains("main") && error.message().contains("/pool"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_read_only_directory_can_be_read_and_not_changed() {
+    let (site, node) = in_memory(config());
+    site.create("v", MIB, DiskFormat::Qcow2, site.encrypted())
+        .unwrap();
+    node.set_directory(directory("/pool", 1, false));
+    let words = &["main", "/pool cannot be written to"];
+    refused(
+        site.create("w", MIB, DiskFormat::Raw, VolumeKey::Plain),
+        ErrorKind::PermissionDenied,
+        words,
+    );
+    refused(
+        site.grow("v", 2 * MIB, site.encrypted()),
+        ErrorKind::PermissionDenied,
+        words,
+    );
+    refused(
+        site.snapshot("v", Create, site.encrypted()),
+        ErrorKind::PermissionDenied,
+        words,
+    );
+    refused(site.delete("v"), ErrorKind::PermissionDenied, words);
+    refused(site.pool.recover(&site.cx()), ErrorKind::PermissionDenied, words);
+    assert_eq!(site.get("v").unwrap().unwrap().id, volume("v"));
+    site.pool
+        .attach(&site.cx(), &volume("v"), &"node-1".parse().unwrap())
+        .unwrap();
+    site.pool.usage(&site.cx()).unwrap();
+}
+
+#[test]
+fn a_mount_point_without_its_mount_is_refused_from_the_start() {
+    let (site, node) = in_memory(config().on_mount_point());
+    node.set_directory(directory("/", 1, true));
+    node.set_directory(directory("/pool", 1, true));
+    for error in every_operation(&site) {
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(error.message().contains("nothing is mounted on /pool"), "{error}");
+    }
+    node.set_directory(directory("/pool", 2, true));
+    site.create("v", MIB, DiskFormat::Raw, VolumeKey::Plain).unwrap();
+}
+
+#[test]
+fn recovery_sweeps_the_directory() {
+    let (site, node) = in_memory(config());
+    site.pool.recover(&site.cx()).unwrap();
+    assert_eq!(node.commands(), ["OpenDirectory", "SweepStaging"]);
+}

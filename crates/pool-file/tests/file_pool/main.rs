@@ -1,0 +1,16 @@
+//! The promises of `PoolDriver` on a pool of files: the choice of hosts and all errors on a host in memory, the life of
+//! volumes on this machine with real tools.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot make its input has failed"
+)]
+
+mod answers;
+mod create;
+mod directory;
+mod hosts;
+mod life;
+mod machine;
+mod site;

@@ -1,0 +1,151 @@
+use std::sync::Arc;
+
+use strongroom_endpoint_selector::fake::MemoryEndpoint;
+use strongroom_endpoint_selector::{DirectoryFacts, EndpointSelector, RegisteredEndpoints};
+use strongroom_pool_file::{FilePool, FilePoolConfig};
+use strongroom_secret::Passphrase;
+use strongroom_storage_pool::{
+    CreateVolume, DiskContent, ErrorKind, GrowVolume, OpContext, PoolDriver, PoolError, SnapshotAction,
+    SnapshotVolume, Volume, VolumeKey,
+};
+use strongroom_types::{ByteSize, Call, Capability, DiskFormat, Finding, GuestSize, HostFacts, VolumeId};
+
+pub(crate) const MIB: u64 = 1 << 20;
+
+pub(crate) fn guest(bytes: u64) -> GuestSize {
+    GuestSize::new(bytes).unwrap()
+}
+
+pub(crate) fn volume(name: &str) -> VolumeId {
+    name.parse().unwrap()
+}
+
+pub(crate) fn config() -> FilePoolConfig {
+    FilePoolConfig::new("main".parse().unwrap(), "/pool".into())
+}
+
+/// A host that reaches pool `main` and can do these things.
+pub(crate) fn host(name: &str, capabilities: &[Capability]) -> Arc<MemoryEndpoint> {
+    let mut facts = HostFacts::new(name.parse().unwrap());
+    facts.pools.insert("main".parse().unwrap());
+    for capability in capabilities {
+        facts
+            .capabilities
+            .record(*capability, Finding::Works("seen".into()));
+    }
+    Arc::new(MemoryEndpoint::new(facts))
+}
+
+/// What a directory is that is on this file system.
+pub(crate) fn directory(path: &str, file_system: u64, writable: bool) -> DirectoryFacts {
+    let (total, free) = (ByteSize::gib(4), ByteSize::gib(3));
+    DirectoryFacts::new(path.into(), file_system, "ext4".into(), total, free, writable)
+}
+
+/// A pool, the hosts that it may ask, a call and a key.
+#[derive(Debug)]
+pub(crate) struct Site<S> {
+    pub(crate) pool: FilePool,
+    pub(crate) hosts: S,
+    pub(crate) call: Call,
+    pub(crate) key: Passphrase,
+}
+
+/// With one host that can do all it takes.
+pub(crate) fn in_memory(config: FilePoolConfig) -> (Site<RegisteredEndpoints>, Arc<MemoryEndpoint>) {
+    let node = host(
+        "node-1",
+        &[
+            Capability::PlainImages,
+            Capability::Qcow2Luks,
+            Capability::RawLuks1,
+        ],
+    );
+    let mut hosts = RegisteredEndpoints::new();
+    hosts.register(node.clone());
+    (Site::new(config, hosts), node)
+}
+
+impl<S: EndpointSelector> Site<S> {
+    pub(crate) fn new(config: FilePoolConfig, hosts: S) -> Self {
+        let (pool, call) = (FilePool::open(config).unwrap(), Call::new());
+        Self {
+            pool,
+            hosts,
+            call,
+            key: Passphrase::generate().unwrap(),
+        }
+    }
+
+    pub(crate) fn cx(&self) -> OpContext<'_> {
+        OpContext::new(&self.call, &self.hosts)
+    }
+
+    pub(crate) fn encrypted(&self) -> VolumeKey<'_> {
+        VolumeKey::Encrypted(&self.key)
+    }
+
+    pub(crate) fn create(
+        &self,
+        name: &str,
+        size: u64,
+        format: DiskFormat,
+        key: VolumeKey<'_>,
+    ) -> Result<Volume, PoolError> {
+        self.create_with(name, size, format, key, DiskContent::Blank)
+    }
+
+    pub(crate) fn create_with(
+        &self,
+        name: &str,
+        size: u64,
+        format: DiskFormat,
+        key: VolumeKey<'_>,
+        content: DiskContent<'_>,
+    ) -> Result<Volume, PoolError> {
+        self.pool.create(
+            &self.cx(),
+            &CreateVolume::new(&volume(name), guest(size), format, key, content),
+        )
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Result<Option<Volume>, PoolError> {
+        self.pool.get(&self.cx(), &volume(name))
+    }
+
+    pub(crate) fn delete(&self, name: &str) -> Result<(), PoolError> {
+        self.pool.delete(&self.cx(), &volume(name))
+    }
+
+    pub(crate) fn grow(&self, name: &str, to: u64, key: VolumeKey<'_>) -> Result<Volume, PoolError> {
+        self.pool
+            .grow(&self.cx(), &GrowVolume::new(&volume(name), guest(to), key))
+    }
+
+    pub(crate) fn snapshot(
+        &self,
+        name: &str,
+        action: SnapshotAction,
+        key: VolumeKey<'_>,
+    ) -> Result<Volume, PoolError> {
+        let snapshot = "s".parse().unwrap();
+        self.pool.snapshot(
+            &self.cx(),
+            &SnapshotVolume::new(&volume(name), &snapshot, action, key),
+        )
+    }
+}
+
+/// Fails unless the call failed in this way with these words.
+#[track_caller]
+pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, PoolError>, kind: ErrorKind, words: &[&str]) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
+    for word in words {
+        assert!(
+            error.message().contains(word),
+            "{word:?} is not in {:?}",
+            error.message()
+        );
+    }
+}
