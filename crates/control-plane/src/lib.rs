@@ -1,1 +1,43 @@
-//! Offerings, volumes, snapshots and jobs that survive a crash
+#![doc = include_str!("../README.md")]
+
+mod attachment;
+mod claim;
+mod content;
+mod control_plane;
+mod create;
+mod delete;
+mod error;
+mod grow;
+mod header_backup;
+mod host;
+mod host_work;
+mod job;
+mod job_table;
+mod key;
+mod offering;
+mod placement;
+mod pool;
+mod recovery;
+mod row;
+mod schema;
+mod snapshot;
+mod snapshot_table;
+mod verify;
+mod volume;
+mod volume_table;
+
+pub use content::TemplateImage;
+pub use control_plane::ControlPlane;
+pub use create::NewVolume;
+pub use delete::Erasure;
+pub use error::ControlPlaneError;
+pub use header_backup::HeaderBackupRecord;
+pub use host::HostRecord;
+pub use job::JobKind;
+pub use offering::{NewOffering, OfferingFilter, OfferingRecord};
+pub use placement::PoolRefusal;
+pub use pool::{NewPool, PoolDrivers, PoolRecord};
+pub use recovery::{Outcome, Recovered};
+pub use snapshot::SnapshotRecord;
+pub use strongroom_endpoint_selector::{Sameness, SourceImage, Verification};
+pub use volume::{VolumeRecord, VolumeState};

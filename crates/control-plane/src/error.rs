@@ -1,0 +1,232 @@
+use std::path::PathBuf;
+
+use strongroom_endpoint_selector::{EndpointError, NoHost};
+use strongroom_passphrase_store::{KeyringError, StoreError};
+use strongroom_storage_pool::{ErrorKind, PoolError};
+use strongroom_types::{HostId, Interrupted, PoolId, VolumeId};
+
+use crate::{JobKind, PoolRefusal};
+
+/// Why the control plane did not do what it was asked. It never holds a key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlPlaneError {
+    /// No such thing.
+    #[error("there is no {what} {id}")]
+    Unknown {
+        /// What kind of thing.
+        what: &'static str,
+        /// The id that was asked for.
+        id: String,
+    },
+    /// The id is taken. What has it stays as it is.
+    #[error("there is a {what} {id} already; choose another name")]
+    Taken {
+        /// What kind of thing.
+        what: &'static str,
+        /// The id that was asked for.
+        id: String,
+    },
+    /// The pool has something of this name that the control plane did not make. It stays as it is.
+    #[error("pool {pool} has something named {volume} already, which this database knows nothing of; remove it or choose another name")]
+    Foreign {
+        /// The pool.
+        pool: PoolId,
+        /// The name.
+        volume: VolumeId,
+        /// What the pool says of it, when it is no volume.
+        source: Option<PoolError>,
+    },
+    /// Somebody works on the volume just now.
+    #[error("somebody works on volume {volume} just now; wait for it to end")]
+    Busy {
+        /// The volume.
+        volume: VolumeId,
+    },
+    /// Earlier work on the volume neither ended nor could be undone.
+    #[error(
+        "volume {volume} has an unfinished job, to {job}{}; it is finished or undone at the next start, or the volume can be deleted",
+        .failure.as_ref().map(|f| format!(" ({f})")).unwrap_or_default()
+    )]
+    Unfinished {
+        /// The volume.
+        volume: VolumeId,
+        /// What was begun.
+        job: JobKind,
+        /// Why it did not end.
+        failure: Option<String>,
+    },
+    /// Volumes are only made larger.
+    #[error("volume {volume} has {now} bytes; volumes are only made larger, and {asked} is less")]
+    Smaller {
+        /// The volume.
+        volume: VolumeId,
+        /// What its guest sees, in bytes.
+        now: u64,
+        /// What was asked for, in bytes.
+        asked: u64,
+    },
+    /// A path on a host is not absolute.
+    #[error("{path:?} is not an absolute path; a host would not know where to look")]
+    RelativePath {
+        /// The path.
+        path: PathBuf,
+    },
+    /// No pool will do, and why each will not.
+    #[error("no pool will do{}", list(.refusals))]
+    NoPool {
+        /// Every pool that was looked at.
+        refusals: Vec<PoolRefusal>,
+    },
+    /// The pool does not offer this.
+    #[error("pool {pool} {problem}")]
+    Unsupported {
+        /// The pool.
+        pool: PoolId,
+        /// What it cannot do, as a fragment that follows its name.
+        problem: String,
+    },
+    /// The pool's driver failed.
+    #[error("pool {pool} cannot {action}")]
+    Pool {
+        /// The pool.
+        pool: PoolId,
+        /// What was to be done.
+        action: String,
+        /// The reason.
+        source: PoolError,
+    },
+    /// No host will do.
+    #[error("there is no host to {action}")]
+    NoHost {
+        /// What was to be done.
+        action: String,
+        /// Every reason against every host.
+        source: NoHost,
+    },
+    /// A host failed.
+    #[error("host {host} cannot {action}")]
+    Host {
+        /// The host.
+        host: HostId,
+        /// What was to be done.
+        action: String,
+        /// The reason.
+        source: EndpointError,
+    },
+    /// A host gave an answer that its command does not have.
+    #[error("host {host} gave an answer of another command when asked to {action}; its agent is of another version")]
+    Answer {
+        /// The host.
+        host: HostId,
+        /// What was to be done.
+        action: String,
+    },
+    /// The key cannot be made or had. The volume counts as encrypted all the same.
+    #[error("the key of volume {volume} cannot be had")]
+    Key {
+        /// The volume.
+        volume: VolumeId,
+        /// The reason.
+        source: KeyringError,
+    },
+    /// The volume is plain: there is no key, and no header to back up.
+    #[error("volume {volume} is not encrypted, so it has no key")]
+    NotEncrypted {
+        /// The volume.
+        volume: VolumeId,
+    },
+    /// The disk is not what its record says.
+    #[error("volume {volume} is not what its record says: {problem}")]
+    Mismatch {
+        /// The volume.
+        volume: VolumeId,
+        /// The difference.
+        problem: String,
+    },
+    /// Work failed, and undoing it failed as well. The job is kept, and the next start tries again.
+    #[error("it failed, and volume {volume} cannot be brought back in order now: {undo}; the next start tries again")]
+    NotUndone {
+        /// The volume.
+        volume: VolumeId,
+        /// Why it could not be undone.
+        undo: String,
+        /// Why the work failed.
+        source: Box<ControlPlaneError>,
+    },
+    /// The caller asked to stop, or the time is over.
+    #[error("stopped before {action}")]
+    Interrupted {
+        /// What was not begun.
+        action: &'static str,
+        /// Which of the two.
+        source: Interrupted,
+    },
+    /// A row says what no row may say.
+    #[error("the row {id} of table {table} is damaged: {problem}; restore the database from a copy")]
+    DamagedRow {
+        /// The table.
+        table: &'static str,
+        /// The id as it stands there.
+        id: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The database failed.
+    #[error("the database of volumes and keys refused")]
+    Store(#[source] StoreError),
+}
+
+fn list(refusals: &[PoolRefusal]) -> String {
+    if refusals.is_empty() {
+        return ": there is none; add one".to_owned();
+    }
+    let each: Vec<_> = refusals.iter().map(ToString::to_string).collect();
+    format!(": {}", each.join("; "))
+}
+
+impl ControlPlaneError {
+    /// The kind of failure that a pool or a host reported; `None` when it was neither.
+    #[must_use]
+    pub fn kind(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Pool { source, .. } => Some(source.kind()),
+            Self::Host { source, .. } => Some(source.kind()),
+            Self::NoHost { .. } => Some(ErrorKind::NoHost),
+            Self::NotUndone { source, .. } => source.kind(),
+            _ => None,
+        }
+    }
+
+    /// The message with the messages of its causes, each once.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let next = error.to_string();
+            if !text.contains(&next) {
+                text = format!("{text}: {next}");
+            }
+            cause = error.source();
+        }
+        text
+    }
+
+    /// Whether the storage said no before it did anything, so that what was asked for has certainly not happened.
+    pub(crate) fn changed_nothing(&self) -> bool {
+        matches!(
+            self.kind(),
+            Some(
+                ErrorKind::InvalidRequest
+                    | ErrorKind::Unsupported
+                    | ErrorKind::NotFound
+                    | ErrorKind::WrongKey
+                    | ErrorKind::WrongDisk
+                    | ErrorKind::UntrustedImage
+                    | ErrorKind::Busy
+                    | ErrorKind::NoHost
+                    | ErrorKind::MissingTool
+            )
+        )
+    }
+}

@@ -1,0 +1,138 @@
+use strongroom_storage_pool::{GrowVolume, PoolDriver, Volume};
+use strongroom_types::{Call, GuestSize, VolumeId};
+
+use crate::job::{Job, Work, closing_call};
+use crate::key::Key;
+use crate::recovery::Settled;
+use crate::{ControlPlane, ControlPlaneError, VolumeRecord, pool, volume, volume_table};
+
+impl ControlPlane {
+    /// Makes a volume larger: its guest then sees exactly `to` bytes. Growing to the size that it has changes nothing.
+    ///
+    /// After an error, and after a kill once [`recover`](Self::recover) has run, the volume has the old size or the new one,
+    /// and the record says which.
+    ///
+    /// # Errors
+    /// [`Unknown`](ControlPlaneError::Unknown), [`Smaller`](ControlPlaneError::Smaller),
+    /// [`Unsupported`](ControlPlaneError::Unsupported), [`Unfinished`](ControlPlaneError::Unfinished),
+    /// [`Key`](ControlPlaneError::Key), [`Pool`](ControlPlaneError::Pool).
+    pub fn grow_volume(
+        &self,
+        call: &Call,
+        id: &VolumeId,
+        to: GuestSize,
+    ) -> Result<VolumeRecord, ControlPlaneError> {
+        let _claim = self.claims.take(id)?;
+        let record = self.ready_volume(id)?;
+        if to < record.guest {
+            return Err(ControlPlaneError::Smaller {
+                volume: id.clone(),
+                now: record.guest.get(),
+                asked: to.get(),
+            });
+        }
+        if to == record.guest {
+            return Ok(record);
+        }
+        let driver = self.driver_of(call, &record)?;
+        if !driver.capabilities().grow {
+            return Err(ControlPlaneError::Unsupported {
+                pool: record.pool,
+                problem: "does not grow volumes".to_owned(),
+            });
+        }
+        let key = self.unseal(&record)?;
+        tracing::debug!(volume = %id, from = record.guest.get(), to = to.get(), "grow");
+        let job = self.begin(id, Work::Grow { to }, |_| Ok(()))?;
+        match self.grow_and_record(call, driver.as_ref(), &job, &record, &key, to) {
+            Ok(()) => self.volume(id),
+            Err(error) => Err(self.settle_failed(&job, error, |error| {
+                if error.changed_nothing() {
+                    return self.end(&job, |_| Ok(()));
+                }
+                self.record_real_size(&closing_call(), driver.as_ref(), &job, &record)
+                    .map(drop)
+            })),
+        }
+    }
+
+    fn grow_and_record(
+        &self,
+        call: &Call,
+        driver: &dyn PoolDriver,
+        job: &Job,
+        record: &VolumeRecord,
+        key: &Key,
+        to: GuestSize,
+    ) -> Result<(), ControlPlaneError> {
+        let request = GrowVolume::new(&record.id, to, key.for_driver());
+        let grown = driver
+            .grow(&self.context(call), &request)
+            .map_err(pool::failed(&record.pool, format!("grow volume {}", record.id)))?;
+        volume::agrees(record, &grown, to)?;
+        self.end(job, |transaction| {
+            volume_table::set_sizes(transaction, &record.id, grown.guest, grown.device)
+        })
+    }
+
+    /// Asks the pool for the size and records it.
+    fn record_real_size(
+        &self,
+        call: &Call,
+        driver: &dyn PoolDriver,
+        job: &Job,
+        record: &VolumeRecord,
+    ) -> Result<Volume, ControlPlaneError> {
+        let seen = self.look(call, driver, record)?;
+        volume::agrees(record, &seen, seen.guest)?;
+        self.end(job, |transaction| {
+            volume_table::set_sizes(transaction, &record.id, seen.guest, seen.device)
+        })?;
+        Ok(seen)
+    }
+
+    /// What the pool has of a volume that must be there.
+    pub(crate) fn look(
+        &self,
+        call: &Call,
+        driver: &dyn PoolDriver,
+        record: &VolumeRecord,
+    ) -> Result<Volume, ControlPlaneError> {
+        driver
+            .get(&self.context(call), &record.id)
+            .map_err(pool::failed(
+                &record.pool,
+                format!("say what it has of volume {}", record.id),
+            ))?
+            .ok_or_else(|| ControlPlaneError::Mismatch {
+                volume: record.id.clone(),
+                problem: format!("pool {} has no such volume", record.pool),
+            })
+    }
+
+    /// Finishes a grow that a dead process began: the size is what was asked for, or can be made so, or is recorded as it is.
+    pub(crate) fn finish_grow(
+        &self,
+        call: &Call,
+        driver: &dyn PoolDriver,
+        job: &Job,
+        record: &VolumeRecord,
+        to: GuestSize,
+    ) -> Result<Settled, ControlPlaneError> {
+        if self.look(call, driver, record).is_ok_and(|seen| seen.guest == to) {
+            self.record_real_size(call, driver, job, record)?;
+            return Ok(Settled::Finished);
+        }
+        let again = self
+            .unseal(record)
+            .and_then(|key| self.grow_and_record(call, driver, job, record, &key, to));
+        match again {
+            Ok(()) => Ok(Settled::Finished),
+            Err(error) => match self.record_real_size(call, driver, job, record) {
+                Ok(seen) if seen.guest == to => Ok(Settled::Finished),
+                Ok(_) => Ok(Settled::Undone),
+                Err(_) => Err(error),
+            },
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Work that a host does on a volume, past the driver: the volume is attached, the work done, the volume detached.
+
+use std::sync::Arc;
+
+use strongroom_endpoint_selector::{Disk, DiskLocation, Endpoint, HostAnswer, HostCommand, Need};
+use strongroom_types::{Call, Capability, DiskFormat, EncryptionFormat, PoolId};
+
+use crate::job::closing_call;
+use crate::key::Key;
+use crate::{ControlPlane, ControlPlaneError, VolumeRecord, attachment, pool};
+
+/// A volume attached to a host, for one piece of work.
+pub(crate) struct OnHost<'a> {
+    pub(crate) endpoint: &'a dyn Endpoint,
+    pub(crate) location: &'a DiskLocation,
+    pub(crate) record: &'a VolumeRecord,
+}
+
+impl<'a> OnHost<'a> {
+    /// The disk with what opens it.
+    pub(crate) fn disk(&self, key: &'a Key) -> Disk<'a> {
+        Disk {
+            location: self.location,
+            format: self.record.format,
+            protection: key.for_host(),
+        }
+    }
+}
+
+/// What a host must be able to do for work on such a disk.
+fn capability(format: DiskFormat, encryption: Option<EncryptionFormat>) -> Capability {
+    match (format, encryption) {
+        (_, None) => Capability::PlainImages,
+        (DiskFormat::Qcow2, Some(EncryptionFormat::Luks1)) => Capability::Qcow2Luks,
+        (DiskFormat::Raw, Some(EncryptionFormat::Luks1)) => Capability::RawLuks1,
+        (_, Some(EncryptionFormat::Luks2)) => Capability::Luks2,
+    }
+}
+
+/// Has a host carry out one command.
+pub(crate) fn run(
+    endpoint: &dyn Endpoint,
+    call: &Call,
+    action: &str,
+    command: &HostCommand<'_>,
+) -> Result<HostAnswer, ControlPlaneError> {
+    let host = endpoint.host().id;
+    tracing::debug!(%host, command = command.name(), "ask a host to {action}");
+    endpoint
+        .run(call, command)
+        .map_err(|source| ControlPlaneError::Host {
+            host,
+            action: action.to_owned(),
+            source,
+        })
+}
+
+/// The error for an answer that does not belong to the command.
+pub(crate) fn odd_answer(endpoint: &dyn Endpoint, action: &str) -> ControlPlaneError {
+    ControlPlaneError::Answer {
+        host: endpoint.host().id,
+        action: action.to_owned(),
+    }
+}
+
+impl ControlPlane {
+    /// A host for work on a disk of this kind in a pool.
+    pub(crate) fn host_for(
+        &self,
+        pool: &PoolId,
+        format: DiskFormat,
+        encryption: Option<EncryptionFormat>,
+        action: &str,
+    ) -> Result<Arc<dyn Endpoint>, ControlPlaneError> {
+        let capability = capability(format, encryption);
+        self.select(&Need::any().reaching(pool.clone()).able_to(capability), action)
+    }
+
+    /// A host by what is needed of it.
+    pub(crate) fn select(&self, need: &Need, action: &str) -> Result<Arc<dyn Endpoint>, ControlPlaneError> {
+        self.endpoints
+            .select(need)
+            .map_err(|source| ControlPlaneError::NoHost {
+                action: action.to_owned(),
+                source,
+            })
+    }
+
+    /// Attaches the volume to a host, does the work there, and detaches it, whether the work succeeded or not. The attachment is
+    /// recorded before it is made, so that [`recover`](ControlPlane::recover) ends what a dead process began, and the next work
+    /// on the volume ends what could not be ended now.
+    pub(crate) fn on_host<T>(
+        &self,
+        call: &Call,
+        record: &VolumeRecord,
+        action: &str,
+        work: impl FnOnce(&OnHost<'_>) -> Result<T, ControlPlaneError>,
+    ) -> Result<T, ControlPlaneError> {
+        let endpoint = self.host_for(&record.pool, record.format, record.encryption, action)?;
+        let host = endpoint.host().id;
+        let driver = self.driver(&record.pool)?;
+        self.transact("record an attachment", |transaction| {
+            attachment::insert(transaction, &record.id, &host)
+        })?;
+        let done = driver
+            .attach(&self.context(call), &record.id, &host)
+            .map_err(pool::failed(
+                &record.pool,
+                format!("attach volume {} to host {host}", record.id),
+            ))
+            .and_then(|attachment| {
+                if (attachment.format, attachment.encryption) != (record.format, record.encryption) {
+                    return Err(ControlPlaneError::Mismatch {
+                        volume: record.id.clone(),
+                        problem: format!("pool {} attaches a disk of another kind", record.pool),
+                    });
+                }
+                work(&OnHost {
+                    endpoint: endpoint.as_ref(),
+                    location: &attachment.location,
+                    record,
+                })
+            });
+        if let Err(error) = self.detach(&closing_call(), driver.as_ref(), record, &host) {
+            tracing::warn!(volume = %record.id, %host, error = %error.chain(), "still attached; the next work on it tries again");
+        }
+        done
+    }
+}

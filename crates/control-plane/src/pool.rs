@@ -1,0 +1,214 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, Row};
+use strongroom_storage_pool::{Capabilities, PoolDriver, PoolError, PoolUsage};
+use strongroom_types::{Call, PoolId};
+
+use crate::row::{Failure, RowName, is_constraint};
+use crate::{ControlPlane, ControlPlaneError};
+
+/// Finds the driver of a pool: where a program says which drivers it has.
+pub trait PoolDrivers: Send + Sync + fmt::Debug {
+    /// The driver that serves this pool, by its kind and settings. It is asked for once for every pool that is used, and kept:
+    /// what a driver remembers of its pool holds as long as the control plane. After an error it is asked for again.
+    ///
+    /// # Errors
+    /// [`PoolError`] when there is no driver for the kind, or the settings make no sense.
+    fn driver(&self, pool: &PoolRecord) -> Result<Arc<dyn PoolDriver>, PoolError>;
+}
+
+macro_rules! forward {
+    ($($pointer:ty),+) => {$(
+        #[deny(clippy::missing_trait_methods)]
+        impl<D: PoolDrivers + ?Sized> PoolDrivers for $pointer {
+            fn driver(&self, pool: &PoolRecord) -> Result<Arc<dyn PoolDriver>, PoolError> {
+                (**self).driver(pool)
+            }
+        }
+    )+};
+}
+forward!(&D, Box<D>, Arc<D>);
+
+/// The drivers that were asked for so far.
+#[derive(Debug, Default)]
+pub(crate) struct OpenPools(Mutex<BTreeMap<PoolId, Arc<dyn PoolDriver>>>);
+
+impl OpenPools {
+    fn map(&self) -> MutexGuard<'_, BTreeMap<PoolId, Arc<dyn PoolDriver>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pool that is to be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NewPool {
+    /// Its name.
+    pub id: PoolId,
+    /// Which driver serves it; the word is the program's.
+    pub kind: String,
+    /// What the driver needs to know. The database keeps it in clear: no secrets here.
+    pub settings: BTreeMap<String, String>,
+}
+
+impl NewPool {
+    /// A pool with all there is to know of it.
+    #[must_use]
+    pub fn new(
+        id: PoolId,
+        kind: impl Into<String>,
+        settings: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        Self {
+            id,
+            kind: kind.into(),
+            settings: settings.into_iter().collect(),
+        }
+    }
+}
+
+/// A pool: where volumes lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolRecord {
+    /// Its name.
+    pub id: PoolId,
+    /// Which driver serves it.
+    pub kind: String,
+    /// What the driver needs to know.
+    pub settings: BTreeMap<String, String>,
+}
+
+type Stored = (String, String, String);
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
+fn record((id, kind, settings): Stored) -> Result<PoolRecord, Failure> {
+    let row = RowName {
+        table: "pools",
+        id: &id,
+    };
+    Ok(PoolRecord {
+        kind,
+        settings: row.json("settings", &settings)?,
+        id: row.parse("id", &id)?,
+    })
+}
+
+fn unknown(id: &PoolId) -> ControlPlaneError {
+    ControlPlaneError::Unknown {
+        what: "pool",
+        id: id.to_string(),
+    }
+}
+
+fn get(connection: &Connection, id: &PoolId) -> Result<PoolRecord, Failure> {
+    let mut statement = connection.prepare_cached("SELECT id, kind, settings FROM pools WHERE id = ?1")?;
+    let mut rows = statement.query([id.as_str()])?;
+    match rows.next()? {
+        Some(row) => record(stored(row)?),
+        None => Err(unknown(id).into()),
+    }
+}
+
+/// A failure of a pool's driver, with what was to be done.
+pub(crate) fn failed(pool: &PoolId, action: impl Into<String>) -> impl FnOnce(PoolError) -> ControlPlaneError {
+    let (pool, action) = (pool.clone(), action.into());
+    move |source| ControlPlaneError::Pool {
+        pool,
+        action,
+        source,
+    }
+}
+
+impl ControlPlane {
+    /// Adds a pool after its driver has opened it and said how full it is.
+    ///
+    /// # Errors
+    /// [`ControlPlaneError::Taken`], [`ControlPlaneError::Pool`] when the pool cannot be used; then it is not added.
+    pub fn add_pool(&self, call: &Call, new: &NewPool) -> Result<PoolRecord, ControlPlaneError> {
+        tracing::debug!(pool = %new.id, kind = %new.kind, "add a pool");
+        let taken = || ControlPlaneError::Taken {
+            what: "pool",
+            id: new.id.to_string(),
+        };
+        let record = PoolRecord {
+            id: new.id.clone(),
+            kind: new.kind.clone(),
+            settings: new.settings.clone(),
+        };
+        if self.pools()?.iter().any(|p| p.id == new.id) {
+            return Err(taken());
+        }
+        let driver = self.drivers.driver(&record).map_err(failed(&new.id, "be opened"))?;
+        driver
+            .usage(&self.context(call))
+            .map_err(failed(&new.id, "be used"))?;
+        let name = RowName {
+            table: "pools",
+            id: new.id.as_str(),
+        };
+        let settings = serde_json::to_string(&new.settings).map_err(|e| name.damaged(e))?;
+        self.transact("record a pool", |transaction| {
+            let row = (new.id.as_str(), &new.kind, settings);
+            match transaction.execute("INSERT INTO pools VALUES (?1, ?2, ?3)", row) {
+                Err(e) if is_constraint(&e) => Err(taken().into()),
+                done => done.map(drop).map_err(Failure::from),
+            }
+        })?;
+        self.open_pools.map().insert(record.id.clone(), driver);
+        Ok(record)
+    }
+
+    /// Every pool, by id.
+    ///
+    /// # Errors
+    /// [`ControlPlaneError::Store`], [`ControlPlaneError::DamagedRow`].
+    pub fn pools(&self) -> Result<Vec<PoolRecord>, ControlPlaneError> {
+        self.read("list pools", |connection| {
+            let mut statement = connection.prepare_cached("SELECT id, kind, settings FROM pools ORDER BY id")?;
+            let rows: Vec<_> = statement.query_map([], stored)?.collect::<rusqlite::Result<_>>()?;
+            rows.into_iter().map(record).collect()
+        })
+    }
+
+    /// What a pool can do.
+    ///
+    /// # Errors
+    /// [`ControlPlaneError::Unknown`], [`ControlPlaneError::Pool`] when its driver cannot open it.
+    pub fn pool_capabilities(&self, id: &PoolId) -> Result<Capabilities, ControlPlaneError> {
+        Ok(self.driver(id)?.capabilities())
+    }
+
+    /// How full a pool is.
+    ///
+    /// # Errors
+    /// [`ControlPlaneError::Unknown`], [`ControlPlaneError::Pool`].
+    pub fn pool_usage(&self, call: &Call, id: &PoolId) -> Result<PoolUsage, ControlPlaneError> {
+        self.driver(id)?
+            .usage(&self.context(call))
+            .map_err(failed(id, "say how full it is"))
+    }
+
+    /// The driver of a pool that is recorded.
+    pub(crate) fn driver(&self, id: &PoolId) -> Result<Arc<dyn PoolDriver>, ControlPlaneError> {
+        let record = self.read("read a pool", |connection| get(connection, id))?;
+        self.open_pool(&record)
+    }
+
+    pub(crate) fn open_pool(&self, record: &PoolRecord) -> Result<Arc<dyn PoolDriver>, ControlPlaneError> {
+        if let Some(driver) = self.open_pools.map().get(&record.id) {
+            return Ok(driver.clone());
+        }
+        let driver = self
+            .drivers
+            .driver(record)
+            .map_err(failed(&record.id, "be opened"))?;
+        // Somebody else may have been faster; then there is one driver all the same.
+        Ok(self.open_pools.map().entry(record.id.clone()).or_insert(driver).clone())
+    }
+}

@@ -1,0 +1,208 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use strongroom_endpoint_selector::SourceImage;
+use strongroom_storage_pool::PoolDriver;
+use strongroom_types::{Call, PoolId, VolumeId};
+
+use crate::job::{Job, Work};
+use crate::{
+    ControlPlane, ControlPlaneError, HeaderBackupRecord, JobKind, VolumeRecord, attachment, job_table, pool,
+};
+
+/// What a job that is settled came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    Finished,
+    Undone,
+}
+
+/// What became of something that a dead process left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It is done.
+    Finished,
+    /// It is as if it had never begun.
+    Undone,
+    /// It could be neither finished nor undone, for this reason. The next start tries again.
+    Failed(String),
+}
+
+/// Something that a dead process left, and what became of it. It prints as a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// The volume.
+    pub volume: VolumeId,
+    /// The job; `None` for an attachment that had to be ended.
+    pub job: Option<JobKind>,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+impl fmt::Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.job {
+            Some(job) => write!(f, "volume {}: an earlier process began to {job}; this ", self.volume)?,
+            None => write!(f, "volume {}: an earlier process left it attached; this ", self.volume)?,
+        }
+        match &self.outcome {
+            Outcome::Finished => f.write_str("is finished now"),
+            Outcome::Undone => f.write_str("is undone now"),
+            Outcome::Failed(reason) => write!(
+                f,
+                "could be neither finished nor undone, and the next start tries again: {reason}"
+            ),
+        }
+    }
+}
+
+/// The pools of unfinished work, opened and swept once each; of those that failed, why.
+type Swept = BTreeMap<PoolId, Result<Arc<dyn PoolDriver>, String>>;
+
+impl ControlPlane {
+    /// Finishes or undoes what earlier processes left: first what their drivers had under way in the pools, then their
+    /// attachments, then their jobs, the oldest first.
+    ///
+    /// Making a volume, a snapshot or a header backup is undone. Removing, restoring and overwriting is finished. A grow is
+    /// finished where that is possible; else the size is recorded as it is. What fails is in the answer, stays in the
+    /// database and hinders nothing else. Only pools with unfinished work are touched.
+    ///
+    /// Required: no other process works on the database or the pools, and no other work of this control plane is running.
+    ///
+    /// # Errors
+    /// [`Store`](ControlPlaneError::Store), [`DamagedRow`](ControlPlaneError::DamagedRow),
+    /// [`Interrupted`](ControlPlaneError::Interrupted); what was not reached is left for the next time.
+    pub fn recover(&self, call: &Call) -> Result<Vec<Recovered>, ControlPlaneError> {
+        let mut swept = Swept::new();
+        let mut recovered = Vec::new();
+        for (volume, host) in self.read("list attachments", attachment::list)? {
+            let record = self.volume(&volume)?;
+            let ended = self
+                .swept(call, &mut swept, &record)
+                .and_then(|driver| self.detach(call, driver.as_ref(), &record, &host));
+            self.take_stock(call, &mut recovered, volume, None, ended.map(|()| Settled::Finished))?;
+        }
+        for job in self.read("list jobs", job_table::list)? {
+            let record = self.volume(&job.volume)?;
+            let _claim = self.claims.take(&job.volume)?;
+            let settled = self
+                .swept(call, &mut swept, &record)
+                .and_then(|driver| self.settle(call, driver.as_ref(), &job, record));
+            if let Err(error) = &settled
+                && call.check().is_ok()
+            {
+                self.note_failure(&job, error)?;
+            }
+            self.take_stock(call, &mut recovered, job.volume, Some(job.work.kind()), settled)?;
+        }
+        // A process that died right after its last transaction did not get to this.
+        if let Err(error) = self.store.database().purge() {
+            tracing::warn!(error = %ControlPlaneError::Store(error).chain(), "the log of the database is not truncated");
+        }
+        Ok(recovered)
+    }
+
+    /// Adds what became of one thing; ends when the caller asked to stop.
+    fn take_stock(
+        &self,
+        call: &Call,
+        recovered: &mut Vec<Recovered>,
+        volume: VolumeId,
+        job: Option<JobKind>,
+        settled: Result<Settled, ControlPlaneError>,
+    ) -> Result<(), ControlPlaneError> {
+        let outcome = match settled {
+            Ok(Settled::Finished) => Outcome::Finished,
+            Ok(Settled::Undone) => Outcome::Undone,
+            Err(error) => {
+                call.check().map_err(|source| ControlPlaneError::Interrupted {
+                    action: "all that an earlier process left was finished",
+                    source,
+                })?;
+                Outcome::Failed(error.chain())
+            }
+        };
+        let one = Recovered { volume, job, outcome };
+        tracing::debug!("{one}");
+        recovered.push(one);
+        Ok(())
+    }
+
+    /// The driver of the volume's pool, after it has removed what it had under way.
+    fn swept(
+        &self,
+        call: &Call,
+        swept: &mut Swept,
+        record: &VolumeRecord,
+    ) -> Result<Arc<dyn PoolDriver>, ControlPlaneError> {
+        let pool = &record.pool;
+        let sweep = || {
+            let driver = self.driver(pool)?;
+            driver
+                .recover(&self.context(call))
+                .map_err(pool::failed(pool, "remove what earlier work left"))?;
+            Ok::<_, ControlPlaneError>(driver)
+        };
+        swept
+            .entry(pool.clone())
+            .or_insert_with(|| sweep().map_err(|e| e.chain()))
+            .clone()
+            .map_err(|problem| ControlPlaneError::Unsupported {
+                pool: pool.clone(),
+                problem,
+            })
+    }
+
+    fn settle(
+        &self,
+        call: &Call,
+        driver: &dyn PoolDriver,
+        job: &Job,
+        record: VolumeRecord,
+    ) -> Result<Settled, ControlPlaneError> {
+        match &job.work {
+            Work::Create => {
+                self.undo_create(call, job, &record.pool, Some(driver))?;
+                Ok(Settled::Undone)
+            }
+            Work::Grow { to } => self.finish_grow(call, driver, job, &record, *to),
+            Work::TakeSnapshot { snapshot } => {
+                self.undo_snapshot(call, job, record, snapshot)?;
+                Ok(Settled::Undone)
+            }
+            Work::RemoveSnapshot { snapshot } => {
+                self.finish_removal(call, job, record, snapshot)?;
+                Ok(Settled::Finished)
+            }
+            Work::Restore { snapshot } => {
+                self.finish_restore(call, job, record, snapshot)?;
+                Ok(Settled::Finished)
+            }
+            Work::ReplaceContent { path, format } => {
+                let source = SourceImage {
+                    path: Path::new(path),
+                    format: *format,
+                };
+                self.overwrite(call, job, &record, &source)?;
+                Ok(Settled::Finished)
+            }
+            Work::BackUpHeader { host, path } => {
+                let backup = HeaderBackupRecord {
+                    volume: record.id.clone(),
+                    host: host.clone(),
+                    path: path.into(),
+                };
+                self.undo_backup(call, job, &record, &backup)?;
+                Ok(Settled::Undone)
+            }
+            Work::Delete => {
+                self.finish_delete(call, &record, job.clone())?;
+                Ok(Settled::Finished)
+            }
+        }
+    }
+}

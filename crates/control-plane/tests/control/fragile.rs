@@ -1,0 +1,175 @@
+//! A driver and a host that fail, or die, at a chosen moment.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use strongroom_endpoint_selector::fake::MemoryEndpoint;
+use strongroom_endpoint_selector::{Endpoint, EndpointError, ErrorKind, HostAnswer, HostCommand};
+use strongroom_storage_pool::{
+    Attachment, Capabilities, CreateVolume, GrowVolume, OpContext, PoolDriver, PoolError, PoolUsage,
+    SnapshotVolume, Volume,
+};
+use strongroom_types::{Call, HostFacts, HostId, PoolId, VolumeId};
+
+/// What happens when the fuse burns down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Burn {
+    /// The process dies: nothing of the program runs any more but destructors.
+    Kill,
+    /// This one call fails.
+    Fail(ErrorKind),
+    /// This call and every later one fail.
+    Cut(ErrorKind),
+}
+
+/// Counts the moments before and after every call of a driver and every command of a host.
+#[derive(Debug, Default)]
+pub(crate) struct Fuse(Mutex<Option<(u32, Burn)>>, Mutex<Option<&'static str>>);
+
+struct Killed;
+
+impl Fuse {
+    /// Lets `moments` pass; at the next one it burns.
+    pub(crate) fn light(&self, moments: u32, burn: Burn) {
+        *self.0.lock().unwrap() = Some((moments, burn));
+    }
+
+    /// Kills right after the next command of this name.
+    pub(crate) fn kill_after(&self, command: &'static str) {
+        *self.1.lock().unwrap() = Some(command);
+    }
+
+    fn done(&self, command: &'static str) {
+        let mut trap = self.1.lock().unwrap();
+        if *trap == Some(command) {
+            *trap = None;
+            drop(trap);
+            resume_unwind(Box::new(Killed) as Box<dyn Any + Send>);
+        }
+    }
+
+    /// Puts it out, and says whether it had burnt.
+    pub(crate) fn put_out(&self) -> bool {
+        matches!(self.0.lock().unwrap().take(), Some((0, _)))
+    }
+
+    /// Runs work that a lit fuse may kill; `None` when it did.
+    pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(done) => Some(done),
+            Err(payload) if payload.is::<Killed>() => None,
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+
+    fn tick(&self) -> Result<(), ErrorKind> {
+        let mut state = self.0.lock().unwrap();
+        match *state {
+            None => Ok(()),
+            Some((0, Burn::Cut(kind))) => Err(kind),
+            // One failure only: the fuse stays, burnt, at a count that no moment reaches.
+            Some((0, _)) => Ok(()),
+            Some((1, burn)) => {
+                *state = Some((0, burn));
+                drop(state);
+                match burn {
+                    Burn::Kill => resume_unwind(Box::new(Killed) as Box<dyn Any + Send>),
+                    Burn::Fail(kind) | Burn::Cut(kind) => Err(kind),
+                }
+            }
+            Some((moments, burn)) => {
+                *state = Some((moments - 1, burn));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A host in memory on a fuse.
+#[derive(Debug)]
+pub(crate) struct FragileHost {
+    pub(crate) inner: MemoryEndpoint,
+    pub(crate) fuse: Arc<Fuse>,
+    /// The header backups that are there.
+    pub(crate) backups: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Endpoint for FragileHost {
+    fn host(&self) -> HostFacts {
+        self.inner.host()
+    }
+
+    fn run(&self, call: &Call, command: &HostCommand<'_>) -> Result<HostAnswer, EndpointError> {
+        let fail = |kind| EndpointError::new(kind, command.name(), "the fuse burnt down");
+        self.fuse.tick().map_err(fail)?;
+        let answer = self.inner.run(call, command)?;
+        match command {
+            HostCommand::BackUpHeader(c) => drop(self.backups.lock().unwrap().insert(c.to.to_owned())),
+            HostCommand::DeleteDisk(c) => drop(self.backups.lock().unwrap().remove(c.path)),
+            _ => {}
+        }
+        self.fuse.done(command.name());
+        self.fuse.tick().map_err(fail)?;
+        Ok(answer)
+    }
+}
+
+/// A driver on a fuse.
+#[derive(Debug)]
+pub(crate) struct FragileDriver {
+    pub(crate) inner: Arc<dyn PoolDriver>,
+    pub(crate) fuse: Arc<Fuse>,
+}
+
+impl FragileDriver {
+    fn on_fuse<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce() -> Result<T, PoolError>,
+    ) -> Result<T, PoolError> {
+        let fail = |kind| PoolError::new(kind, operation, "the fuse burnt down");
+        self.fuse.tick().map_err(fail)?;
+        let done = work()?;
+        self.fuse.tick().map_err(fail)?;
+        Ok(done)
+    }
+}
+
+impl PoolDriver for FragileDriver {
+    fn pool(&self) -> &PoolId {
+        self.inner.pool()
+    }
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+    fn usage(&self, cx: &OpContext<'_>) -> Result<PoolUsage, PoolError> {
+        self.on_fuse("usage", || self.inner.usage(cx))
+    }
+    fn create(&self, cx: &OpContext<'_>, request: &CreateVolume<'_>) -> Result<Volume, PoolError> {
+        self.on_fuse("create", || self.inner.create(cx, request))
+    }
+    fn delete(&self, cx: &OpContext<'_>, volume: &VolumeId) -> Result<(), PoolError> {
+        self.on_fuse("delete", || self.inner.delete(cx, volume))
+    }
+    fn get(&self, cx: &OpContext<'_>, volume: &VolumeId) -> Result<Option<Volume>, PoolError> {
+        self.on_fuse("get", || self.inner.get(cx, volume))
+    }
+    fn attach(&self, cx: &OpContext<'_>, volume: &VolumeId, host: &HostId) -> Result<Attachment, PoolError> {
+        self.on_fuse("attach", || self.inner.attach(cx, volume, host))
+    }
+    fn detach(&self, cx: &OpContext<'_>, volume: &VolumeId, host: &HostId) -> Result<(), PoolError> {
+        self.on_fuse("detach", || self.inner.detach(cx, volume, host))
+    }
+    fn grow(&self, cx: &OpContext<'_>, request: &GrowVolume<'_>) -> Result<Volume, PoolError> {
+        self.on_fuse("grow", || self.inner.grow(cx, request))
+    }
+    fn snapshot(&self, cx: &OpContext<'_>, request: &SnapshotVolume<'_>) -> Result<Volume, PoolError> {
+        self.on_fuse("snapshot", || self.inner.snapshot(cx, request))
+    }
+    fn recover(&self, cx: &OpContext<'_>) -> Result<(), PoolError> {
+        self.on_fuse("recover", || self.inner.recover(cx))
+    }
+}

@@ -1,0 +1,250 @@
+//! A database, a key file, a host with its disks: what outlives a process. And the check that all of it is in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use strongroom_control_plane::{
+    ControlPlane, NewOffering, NewPool, NewVolume, PoolDrivers, PoolRecord, Recovered, VolumeRecord,
+    VolumeState,
+};
+use strongroom_endpoint_selector::fake::MemoryEndpoint;
+use strongroom_endpoint_selector::{EndpointSelector, RegisteredEndpoints};
+use strongroom_passphrase_store::sqlite::Database;
+use strongroom_passphrase_store::{FileKek, KeyEncryptionKey};
+use strongroom_pool_file::{FilePool, FilePoolConfig};
+use strongroom_storage_pool::fake::MemoryPool;
+use strongroom_storage_pool::{ErrorKind, PoolDriver, PoolError};
+use strongroom_types::{Call, Capability, DiskFormat, Finding, GuestSize, HostFacts, PoolId, VolumeId};
+use tempfile::TempDir;
+
+use crate::fragile::{FragileDriver, FragileHost, Fuse};
+
+/// What a kill does not touch.
+pub(crate) struct Site {
+    place: TempDir,
+    kek: Arc<dyn KeyEncryptionKey>,
+    pub(crate) host: Arc<FragileHost>,
+    pub(crate) fuse: Arc<Fuse>,
+    pub(crate) pools: Mutex<BTreeMap<PoolId, Arc<MemoryPool>>>,
+    /// Pools of which the driver cannot even be opened.
+    pub(crate) broken: Arc<Mutex<BTreeSet<PoolId>>>,
+}
+
+#[derive(Debug)]
+struct Drivers {
+    fuse: Arc<Fuse>,
+    pools: BTreeMap<PoolId, Arc<MemoryPool>>,
+    broken: Arc<Mutex<BTreeSet<PoolId>>>,
+}
+
+impl PoolDrivers for Drivers {
+    fn driver(&self, pool: &PoolRecord) -> Result<Arc<dyn PoolDriver>, PoolError> {
+        if self.broken.lock().unwrap().contains(&pool.id) {
+            return Err(PoolError::new(ErrorKind::Io, "open", "the array does not answer"));
+        }
+        let inner: Arc<dyn PoolDriver> = match (pool.kind.as_str(), self.pools.get(&pool.id)) {
+            ("memory", Some(memory)) => memory.clone(),
+            ("file", _) => {
+                let directory = pool.settings.get("directory").map(PathBuf::from).unwrap();
+                Arc::new(FilePool::open(FilePoolConfig::new(pool.id.clone(), directory))?)
+            }
+            _ => return Err(PoolError::unsupported("open", "no driver for this kind")),
+        };
+        let fuse = self.fuse.clone();
+        Ok(Arc::new(FragileDriver { inner, fuse }))
+    }
+}
+
+/// A host that can do everything and reaches the pools.
+pub(crate) fn able_host(name: &str, pools: &[&str]) -> HostFacts {
+    let mut facts = HostFacts::new(name.parse().unwrap());
+    facts.pools = pools.iter().map(|p| p.parse().unwrap()).collect();
+    for capability in Capability::ALL {
+        facts
+            .capabilities
+            .record(capability, Finding::Works("in memory".into()));
+    }
+    facts
+}
+
+pub(crate) fn mib(n: u64) -> GuestSize {
+    GuestSize::new(n << 20).unwrap()
+}
+
+pub(crate) fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+impl Site {
+    /// A pool `main` of files on a host `local`, and offerings `plain`, `plain-raw`, `secret` and `secret-raw`.
+    pub(crate) fn new() -> (Self, ControlPlane) {
+        let (site, control) = Self::bare(able_host("local", &["main"]));
+        let settings = [("directory".to_owned(), "/pools/main".to_owned())];
+        let pool = NewPool::new(id("main"), "file", settings);
+        control.add_pool(&Call::new(), &pool).unwrap();
+        (site, control)
+    }
+
+    /// No pool yet.
+    pub(crate) fn bare(facts: HostFacts) -> (Self, ControlPlane) {
+        let place = tempfile::tempdir().unwrap();
+        let kek = Arc::new(FileKek::create(place.path().join("kek")).unwrap());
+        let fuse = Arc::new(Fuse::default());
+        let host = FragileHost {
+            inner: MemoryEndpoint::new(facts),
+            fuse: fuse.clone(),
+            backups: Mutex::default(),
+        };
+        let site = Self {
+            place,
+            kek,
+            host: Arc::new(host),
+            fuse,
+            pools: Mutex::default(),
+            broken: Arc::default(),
+        };
+        let control = site.start();
+        for (name, encrypt, format) in [
+            ("plain", false, DiskFormat::Qcow2),
+            ("plain-raw", false, DiskFormat::Raw),
+            ("secret", true, DiskFormat::Qcow2),
+            ("secret-raw", true, DiskFormat::Raw),
+        ] {
+            control
+                .create_offering(&NewOffering::new(id(name), encrypt, format))
+                .unwrap();
+        }
+        (site, control)
+    }
+
+    /// Adds a pool in memory.
+    pub(crate) fn add_memory(&self, control: ControlPlane, pool: MemoryPool) -> (Arc<MemoryPool>, ControlPlane) {
+        drop(control);
+        let pool = Arc::new(pool);
+        self.pools
+            .lock()
+            .unwrap()
+            .insert(PoolDriver::pool(&*pool).clone(), pool.clone());
+        let control = self.start();
+        let new = NewPool::new(PoolDriver::pool(&*pool).clone(), "memory", []);
+        control.add_pool(&Call::new(), &new).unwrap();
+        (pool, control)
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.place.path().join("strongroom.db")
+    }
+
+    /// A new process that has not recovered yet.
+    pub(crate) fn start(&self) -> ControlPlane {
+        let mut endpoints = RegisteredEndpoints::new();
+        endpoints.register(self.host.clone());
+        self.start_with(Arc::new(endpoints))
+    }
+
+    pub(crate) fn start_with(&self, endpoints: Arc<dyn EndpointSelector>) -> ControlPlane {
+        let drivers = Drivers {
+            fuse: self.fuse.clone(),
+            pools: self.pools.lock().unwrap().clone(),
+            broken: self.broken.clone(),
+        };
+        let database = Database::open(self.database()).unwrap();
+        ControlPlane::open(database, self.kek.clone(), Arc::new(drivers), endpoints).unwrap()
+    }
+
+    /// A new process that has recovered.
+    #[track_caller]
+    pub(crate) fn recover(&self) -> (ControlPlane, Vec<Recovered>) {
+        let control = self.start();
+        let recovered = control.recover(&Call::new()).unwrap();
+        (control, recovered)
+    }
+
+    /// SQL on the database, past the control plane.
+    pub(crate) fn sql(&self, sql: &str) {
+        rusqlite::Connection::open(self.database())
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
+    }
+
+    pub(crate) fn count(&self, table: &str) -> usize {
+        let count: u32 = rusqlite::Connection::open(self.database())
+            .unwrap()
+            .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
+            .unwrap();
+        count.try_into().unwrap()
+    }
+
+    /// The volumes of which there is a file on the host.
+    pub(crate) fn disks(&self) -> Vec<String> {
+        let mut names: Vec<_> = self
+            .host
+            .inner
+            .paths()
+            .iter()
+            .map(|p| stem(p))
+            .collect();
+        names.sort();
+        names
+    }
+
+    pub(crate) fn backups(&self) -> Vec<PathBuf> {
+        self.host.backups.lock().unwrap().iter().cloned().collect()
+    }
+
+    /// Every volume is ready and proves itself; disks, keys, references, snapshots and header backups are exactly those of
+    /// the volumes; no job and no attachment is left. Returns the volumes.
+    #[track_caller]
+    pub(crate) fn assert_sound(&self, control: &ControlPlane) -> Vec<VolumeRecord> {
+        let volumes = control.volumes().unwrap();
+        let (mut keys, mut references, mut backups) = (0, 0, Vec::new());
+        for volume in &volumes {
+            assert_eq!(volume.state, VolumeState::Ready, "{}", volume.id);
+            let verified = control.verify_volume(&Call::new(), &volume.id).unwrap();
+            let snapshots: Vec<_> = control
+                .snapshots(&volume.id)
+                .unwrap()
+                .into_iter()
+                .map(|s| s.id)
+                .collect();
+            assert_eq!(verified.facts.snapshots, snapshots, "{}", volume.id);
+            let copies = control.header_backups(&volume.id).unwrap();
+            if volume.encryption.is_some() {
+                keys += 1;
+                references += 1 + snapshots.len() + copies.len();
+            }
+            backups.extend(copies.into_iter().map(|b| b.path));
+        }
+        let ids: Vec<_> = volumes.iter().map(|v| v.id.to_string()).collect();
+        assert_eq!(self.disks(), ids, "disks on the host and volumes in the database");
+        assert_eq!(self.backups(), backups, "header backups on the host and in the database");
+        assert_eq!(self.count("passphrases"), keys);
+        assert_eq!(self.count("passphrase_references"), references);
+        assert_eq!(self.count("jobs"), 0);
+        assert_eq!(self.count("attachments"), 0);
+        volumes
+    }
+}
+
+/// The name of a volume from that of its file.
+fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    name.split('.').next().unwrap().to_owned()
+}
+
+pub(crate) fn new_volume(name: &str, offering: &str) -> NewVolume {
+    let mut new = NewVolume::new(id(offering), mib(1));
+    new.id = Some(id(name));
+    new
+}
+
+/// Makes a volume of 1 MiB.
+#[track_caller]
+pub(crate) fn create(control: &ControlPlane, name: &str, offering: &str) -> VolumeId {
+    control
+        .create_volume(&Call::new(), &new_volume(name, offering))
+        .unwrap()
+        .id
+}
