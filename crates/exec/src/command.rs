@@ -1,26 +1,36 @@
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Program;
+use crate::quote::Quoted;
 
 /// The number that the first handed-over descriptor has in the child; the next has the next number.
 ///
 /// Fixed numbers make command lines comparable. They lie high because the child may still hold low ones that the
-/// standard library needs until the program is started.
+/// standard library needs until the program is started. The limit of open files (`RLIMIT_NOFILE`) has to be above them;
+/// Linux starts processes with 1,024.
 pub const DESCRIPTOR_BASE: i32 = 900;
+
+/// How much a command may print on standard output unless it says otherwise: 16 MiB.
+pub const OUTPUT_LIMIT: usize = 16 << 20;
 
 /// A command: program, arguments, descriptors that the child inherits, and limits.
 ///
 /// Two commands are equal when they would do the same: same program, arguments, limits and number of descriptors. The
 /// lifetime is that of the descriptors, so that a command cannot outlive the keys it hands over.
+///
+/// It is shown as one line that a shell understands, whatever bytes the arguments have. Keys are handed over by
+/// descriptor and never as an argument, so the line may go into messages and logs.
 #[derive(Debug, Clone)]
 pub struct CommandSpec<'k> {
     program: Program,
     arguments: Vec<OsString>,
     descriptors: Vec<BorrowedFd<'k>>,
     timeout: Option<Duration>,
+    output_limit: usize,
 }
 
 impl<'k> CommandSpec<'k> {
@@ -32,6 +42,7 @@ impl<'k> CommandSpec<'k> {
             arguments: Vec::new(),
             descriptors: Vec::new(),
             timeout: None,
+            output_limit: OUTPUT_LIMIT,
         }
     }
 
@@ -54,10 +65,18 @@ impl<'k> CommandSpec<'k> {
         self.arguments.push(argument.into());
     }
 
-    /// The same with a limit on the time it runs, besides the caller's own deadline.
+    /// The same with a limit on the time it runs. When the caller has a deadline too, the earlier one counts.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// The same with another limit on what it prints on standard output, in bytes, than [`OUTPUT_LIMIT`]. All of it is
+    /// held in memory.
+    #[must_use]
+    pub fn output_limit(mut self, bytes: usize) -> Self {
+        self.output_limit = bytes;
         self
     }
 
@@ -75,6 +94,17 @@ impl<'k> CommandSpec<'k> {
         PathBuf::from(format!("/proc/self/fd/{}", DESCRIPTOR_BASE as usize + index))
     }
 
+    /// The same without its descriptors, which may go before it does.
+    pub(crate) fn without_descriptors(&self) -> CommandSpec<'static> {
+        CommandSpec {
+            program: self.program.clone(),
+            arguments: self.arguments.clone(),
+            descriptors: Vec::new(),
+            timeout: self.timeout,
+            output_limit: self.output_limit,
+        }
+    }
+
     /// The program.
     #[must_use]
     pub fn program(&self) -> &Program {
@@ -90,5 +120,37 @@ impl<'k> CommandSpec<'k> {
     #[must_use]
     pub fn descriptors(&self) -> &[BorrowedFd<'k>] {
         &self.descriptors
+    }
+
+    /// How long it may run, as said with [`timeout`](Self::timeout).
+    #[must_use]
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// How many bytes it may print on standard output.
+    #[must_use]
+    pub fn stdout_limit(&self) -> usize {
+        self.output_limit
+    }
+}
+
+impl PartialEq<CommandSpec<'_>> for CommandSpec<'_> {
+    fn eq(&self, other: &CommandSpec<'_>) -> bool {
+        self.program == other.program
+            && self.arguments == other.arguments
+            && self.descriptors.len() == other.descriptors.len()
+            && self.timeout == other.timeout
+            && self.output_limit == other.output_limit
+    }
+}
+
+impl Eq for CommandSpec<'_> {}
+
+impl fmt::Display for CommandSpec<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.program.fmt(f)?;
+        self.arguments()
+            .try_for_each(|word| write!(f, " {}", Quoted(word)))
     }
 }

@@ -1,11 +1,23 @@
-//! A command as a comparable value, and the one place that starts processes.
+#![doc = include_str!("../README.md")]
 
+mod capture;
+mod child;
 mod command;
+mod completed;
+mod error;
+pub mod fake;
+mod group;
+mod lines;
 mod program;
+mod quote;
 mod runner;
+mod streams;
 mod system;
 
-pub use command::{CommandSpec, DESCRIPTOR_BASE};
-pub use program::{Program, ProgramNotFound};
-pub use runner::{Completed, RunError, Runner, Watch};
+pub use command::{CommandSpec, DESCRIPTOR_BASE, OUTPUT_LIMIT};
+pub use completed::Completed;
+pub use error::RunError;
+pub use lines::LINE_LIMIT;
+pub use program::{DIRECTORIES, Obstacle, Program, ProgramNotFound};
+pub use runner::{Runner, Watch};
 pub use system::SystemRunner;

@@ -1,16 +1,24 @@
-use std::io::Read;
-use std::os::fd::AsFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
-use command_fds::{CommandFdExt, FdMapping};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use strongroom_types::Interrupted;
 
-use crate::{CommandSpec, Completed, DESCRIPTOR_BASE, RunError, Runner, Watch};
+use crate::child::{EndError, Running, StartError, timespec};
+use crate::streams::{ReadError, Streams};
+use crate::{CommandSpec, Completed, RunError, Runner, Watch};
+
+/// How often somebody looks whether the caller asked to stop.
+const TICK: Duration = Duration::from_millis(50);
 
 /// Starts processes.
+///
+/// The child has `LC_ALL=C` and nothing else in its environment, `/` as its directory, `/dev/null` as standard input, a
+/// process group of its own, no core dumps, and no descriptors but its outputs and those of
+/// [`CommandSpec::pass`]. When [`run`](Runner::run) returns, the child has ended and was awaited, and what was left in its
+/// group has been killed.
+///
+/// Each run is logged with `tracing` at debug level: the command line, the exit code or error, the time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemRunner(());
 
@@ -22,119 +30,144 @@ impl SystemRunner {
     }
 }
 
-fn drain(mut pipe: impl Read, mut each: impl FnMut(&[u8])) -> Vec<u8> {
-    let mut all = Vec::new();
-    let mut buffer = [0; 8192];
-    while let Ok(n) = pipe.read(&mut buffer) {
-        if n == 0 {
-            break;
+impl Runner for SystemRunner {
+    fn run(&self, command: &CommandSpec<'_>, watch: &Watch<'_>) -> Result<Completed, RunError> {
+        let begun = Instant::now();
+        let result = run(command, watch, begun);
+        let duration = begun.elapsed();
+        match &result {
+            Ok(done) => tracing::debug!(%command, code = done.code, ?duration, "ran"),
+            Err(error) => tracing::debug!(%command, %error, ?duration, "did not run to its end"),
         }
-        each(&buffer[..n]);
-        if all.len() < 16 << 20 {
-            all.extend_from_slice(&buffer[..n]);
-        }
+        result
     }
-    all
 }
 
-impl Runner for SystemRunner {
-    #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
-    fn run(&self, command: &CommandSpec<'_>, watch: &Watch<'_>) -> Result<Completed, RunError> {
-        let program = command.program().path().display().to_string();
-        let io = |source| RunError::Io {
-            program: program.clone(),
-            source,
-        };
-        let mut child = Command::new(command.program().path());
-        child
-            .args(command.arguments())
-            .env_clear()
-            .env("LC_ALL", "C")
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        let mut mappings = Vec::new();
-        for (number, fd) in (DESCRIPTOR_BASE..).zip(command.descriptors()) {
-            mappings.push(FdMapping {
-                parent_fd: fd.try_clone_to_owned().map_err(io)?,
-                child_fd: number,
-            });
+fn run(command: &CommandSpec<'_>, watch: &Watch<'_>, begun: Instant) -> Result<Completed, RunError> {
+    let failed = Failed(command);
+    let own = command.time_limit().and_then(|limit| begun.checked_add(limit));
+    let limits = Limits {
+        deadline: [own, watch.deadline()].into_iter().flatten().min(),
+        watch,
+    };
+    limits
+        .check()
+        .map_err(|why| failed.interrupted(why, Duration::ZERO))?;
+
+    let (running, stdout, stderr) = Running::start(command).map_err(|why| failed.start(why))?;
+    let mut streams = Streams::new(stdout, stderr, command.stdout_limit(), watch);
+    // Whatever happens, the panic of a stranger's closure included, the child does not outlive this call.
+    let watched = catch_unwind(AssertUnwindSafe(|| watch_over(&running, &mut streams, &limits)));
+    let ended = running.end();
+    let watched = watched.unwrap_or_else(|panic| resume_unwind(panic));
+
+    let status = ended.map_err(|why| failed.end(why))?;
+    let duration = begun.elapsed();
+    let outputs = match watched {
+        Ok(()) => streams.finish(),
+        Err(Stop::Interrupted(why)) => return Err(failed.interrupted(why, duration)),
+        Err(Stop::Reading(why)) => Err(why),
+    };
+    let (stdout, stderr) = outputs.map_err(|why| failed.reading(why))?;
+    let mut done = Completed::new(status.code().unwrap_or(-1), stdout, stderr);
+    done.duration = duration;
+    match status.signal() {
+        None => Ok(done),
+        Some(signal) => Err(RunError::Signal {
+            program: failed.program(),
+            signal,
+            message: done.message(),
+        }),
+    }
+}
+
+/// Why a running child has to be ended.
+enum Stop {
+    Interrupted(Interrupted),
+    Reading(ReadError),
+}
+
+/// Reads until the child has ended.
+fn watch_over(running: &Running, streams: &mut Streams<'_>, limits: &Limits<'_>) -> Result<(), Stop> {
+    loop {
+        let time = limits.next_look().map(timespec);
+        if streams.wait(running, time.as_ref()).map_err(Stop::Reading)? {
+            return Ok(());
         }
-        child
-            .fd_mappings(mappings)
-            .map_err(|e| io(std::io::Error::other(e)))?;
-        let begun = Instant::now();
-        let mut child = child.spawn().map_err(|source| RunError::Start {
-            program: program.clone(),
-            source,
-        })?;
-        let pid = Pid::from_child(&child);
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| io(e.into()))?;
-        let (out, err) = (child.stdout.take(), child.stderr.take());
-        std::thread::scope(|scope| {
-            let out = scope.spawn(move || {
-                let mut line = Vec::new();
-                out.map(|pipe| {
-                    drain(pipe, |bytes| {
-                        for byte in bytes {
-                            if matches!(byte, b'\n' | b'\r') {
-                                if let Some(lines) = watch.lines {
-                                    lines(&line);
-                                }
-                                line.clear();
-                            } else {
-                                line.push(*byte);
-                            }
-                        }
-                    })
-                })
-            });
-            let err = scope.spawn(move || err.map(|pipe| drain(pipe, |_| {})));
-            let mut stopped = None;
-            loop {
-                let tick = Timespec {
-                    tv_sec: 0,
-                    tv_nsec: 50_000_000,
-                };
-                let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
-                if poll(&mut fds, Some(&tick)).is_ok_and(|n| n > 0) {
-                    break;
-                }
-                let cancelled = watch.call.is_some_and(|c| c.cancellation().is_cancelled());
-                let late = watch.call.and_then(|c| c.remaining()) == Some(Duration::ZERO);
-                if cancelled || late {
-                    let _ = kill_process_group(pid, Signal::KILL);
-                    stopped = Some(if cancelled {
-                        RunError::Cancelled {
-                            program: program.clone(),
-                        }
-                    } else {
-                        RunError::Deadline {
-                            program: program.clone(),
-                            after: begun.elapsed(),
-                        }
-                    });
-                    break;
-                }
-            }
-            let status = child.wait().map_err(io)?;
-            let stdout = out.join().ok().flatten().unwrap_or_default();
-            let stderr = err.join().ok().flatten().unwrap_or_default();
-            if let Some(error) = stopped {
-                return Err(error);
-            }
-            let mut done = Completed::new(status.code().unwrap_or(-1), stdout, stderr);
-            done.duration = begun.elapsed();
-            match status.signal() {
-                Some(signal) => Err(RunError::Signal {
-                    program: program.clone(),
-                    signal,
-                    message: done.message(),
-                }),
-                None => Ok(done),
-            }
-        })
+        limits.check().map_err(Stop::Interrupted)?;
+    }
+}
+
+struct Limits<'w> {
+    deadline: Option<Instant>,
+    watch: &'w Watch<'w>,
+}
+
+impl Limits<'_> {
+    fn check(&self) -> Result<(), Interrupted> {
+        self.watch.check()?;
+        match self.deadline {
+            Some(deadline) if deadline <= Instant::now() => Err(Interrupted::Deadline),
+            _ => Ok(()),
+        }
+    }
+
+    /// For how long nobody has to look; `None` when there is nothing to look for.
+    fn next_look(&self) -> Option<Duration> {
+        let tick = self.watch.call.map(|_| TICK);
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        [tick, left].into_iter().flatten().min()
+    }
+}
+
+/// What failed, for errors.
+struct Failed<'c>(&'c CommandSpec<'c>);
+
+impl Failed<'_> {
+    fn program(&self) -> String {
+        self.0.program().to_string()
+    }
+
+    fn io(&self, source: std::io::Error) -> RunError {
+        let program = self.program();
+        RunError::Io { program, source }
+    }
+
+    fn start(&self, why: StartError) -> RunError {
+        let program = self.program();
+        match why {
+            StartError::Start(source) => RunError::Start { program, source },
+            StartError::Io(source) => RunError::Io { program, source },
+        }
+    }
+
+    fn interrupted(&self, why: Interrupted, after: Duration) -> RunError {
+        let program = self.program();
+        match why {
+            Interrupted::Cancelled => RunError::Cancelled { program },
+            Interrupted::Deadline => RunError::Deadline { program, after },
+        }
+    }
+
+    fn reading(&self, why: ReadError) -> RunError {
+        match why {
+            ReadError::Io(source) => self.io(source),
+            ReadError::TooMuch => RunError::OutputLimit {
+                program: self.program(),
+                limit: self.0.stdout_limit(),
+            },
+        }
+    }
+
+    fn end(&self, why: EndError) -> RunError {
+        match why {
+            EndError::Io(source) => self.io(source),
+            EndError::Stuck(pid) => RunError::Stuck {
+                program: self.program(),
+                pid,
+            },
+        }
     }
 }
