@@ -1,7 +1,9 @@
-//! Passphrases that are never printed, and their hand-over to a child process.
+#![doc = include_str!("../README.md")]
 
 mod handover;
 mod passphrase;
+mod tmpfs;
 
 pub use handover::{HandoverError, SecretFile};
 pub use passphrase::{Origin, Passphrase, PassphraseError};
+pub use tmpfs::Rejected;

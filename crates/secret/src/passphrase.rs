@@ -1,7 +1,7 @@
 use std::fmt;
 
 use rand::TryRng;
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// Where a passphrase comes from, which decides what its key derivation may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,9 +36,20 @@ pub enum PassphraseError {
     Random,
 }
 
-/// A passphrase in memory that is wiped when dropped: not `Clone`, not `Display`, not serializable.
+/// A passphrase in memory, wiped when dropped.
+///
+/// It is neither `Clone` nor `Display` nor serializable, and `Debug` shows a constant. The text lies in one heap buffer that is
+/// allocated once: moving a `Passphrase` moves a pointer and leaves no copy behind.
+///
+/// ```
+/// fn wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+/// wiped(&strongroom_secret::Passphrase::generate()?);
+/// # Ok::<(), strongroom_secret::PassphraseError>(())
+/// ```
+#[derive(ZeroizeOnDrop)]
 pub struct Passphrase {
     text: Zeroizing<Box<[u8]>>,
+    #[zeroize(skip)]
     origin: Origin,
 }
 
@@ -68,7 +79,8 @@ impl Passphrase {
         })
     }
 
-    /// A passphrase that somebody gave.
+    /// A passphrase that somebody gave. `bytes` are wiped, whether they are one or not; what a growing buffer left behind before
+    /// is the caller's matter.
     ///
     /// # Errors
     /// [`PassphraseError`] when the tools would not all read it the same way.
@@ -96,6 +108,7 @@ impl Passphrase {
                 _ => {}
             }
         }
+        // A copy of the exact size, because shrinking the vector could leave its old buffer behind unwiped.
         Ok(Self {
             text: Zeroizing::new(bytes.as_slice().into()),
             origin,
