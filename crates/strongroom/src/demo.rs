@@ -7,7 +7,8 @@ mod refusals;
 mod scan;
 mod template;
 
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,17 +75,29 @@ impl DemoDirectory {
     fn make(wanted: Option<PathBuf>, keep: bool) -> Result<Self> {
         let path = match wanted {
             Some(path) => {
-                if path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+                if path
+                    .read_dir()
+                    .is_ok_and(|mut entries| entries.next().is_some())
+                {
                     bail!(
                         "{} is not empty; the demo works in a directory of its own",
                         path.display()
                     );
                 }
+                DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(&path)
+                    .with_context(|| format!("cannot make {}", path.display()))?;
                 path
             }
-            None => std::env::temp_dir().join(format!("strongroom-demo-{}", std::process::id())),
+            // A name that nobody can guess, and so nobody can have taken before.
+            None => tempfile::Builder::new()
+                .prefix("strongroom-demo-")
+                .tempdir()
+                .context("cannot make a directory for the demo")?
+                .keep(),
         };
-        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self {
             path: fs::canonicalize(&path)?,
             keep,

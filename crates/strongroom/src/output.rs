@@ -13,7 +13,7 @@ use crate::cli::Output;
 pub(crate) fn table<const N: usize>(headings: [&str; N]) -> Table {
     let mut table = Table::new();
     table
-        .load_preset(NOTHING)
+        .load_style(NOTHING)
         .set_header(headings.map(str::to_uppercase));
     table
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use strongroom_control_plane::ControlPlane;
-use strongroom_endpoint_selector::RegisteredEndpoints;
+use strongroom_endpoint_selector::{Endpoint, RegisteredEndpoints};
 use strongroom_exec::{Runner, SystemRunner};
 use strongroom_host_agent::{HostAgent, ToolPaths};
 use strongroom_passphrase_store::{FileKek, KeyEncryptionKey, sqlite::Database};
-use strongroom_types::{Call, HostFacts, HostId};
+use strongroom_types::{Call, HostId};
 
 use crate::drivers::Drivers;
 use crate::state::StateDirectory;

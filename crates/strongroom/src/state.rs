@@ -54,9 +54,15 @@ impl StateDirectory {
         self.path.join("kek")
     }
 
-    /// Where header backups lie.
-    pub(crate) fn header_backups(&self) -> PathBuf {
-        self.path.join("header-backups")
+    /// Where header backups lie. Made with mode 0700 when it is not there.
+    pub(crate) fn header_backups(&self) -> Result<PathBuf> {
+        let path = self.path.join("header-backups");
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                Err(e).with_context(|| format!("cannot make {}", path.display()))
+            }
+            _ => Ok(path),
+        }
     }
 }
 
@@ -74,7 +80,7 @@ fn lock(directory: &Path) -> Result<File> {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut holder = String::new();
-            let _ = file.by_ref().take(20).read_to_string(&mut holder);
+            let _ = Read::by_ref(&mut file).take(20).read_to_string(&mut holder);
             bail!(
                 "the state directory {} is in use by process {}; wait for it to end",
                 directory.display(),

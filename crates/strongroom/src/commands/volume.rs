@@ -69,6 +69,9 @@ struct VerificationView {
 struct ErasureView {
     id: VolumeId,
     destroyed: Vec<String>,
+    /// What could not be destroyed, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left: Vec<String>,
 }
 
 pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Call) -> Result<()> {
@@ -137,8 +140,13 @@ pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Cal
             let shown = ErasureView {
                 id,
                 destroyed: erasure.destroyed,
+                left: erasure.left,
             };
-            return print(output, &shown, |e| lines("destroyed", &e.destroyed));
+            return print(output, &shown, |e| {
+                let left = e.left.iter().map(|l| format!("LEFT: {l}"));
+                let all: Vec<_> = e.destroyed.iter().cloned().chain(left).collect();
+                lines("destroyed", &all)
+            });
         }
     };
     let shown = view(session, record)?;

@@ -22,8 +22,8 @@ pub(crate) fn all(stage: &Stage, report: &mut Report) -> Result<()> {
     let (same_file, header) = (thief.join("same-file"), thief.join("header"));
 
     let key = report.step("back up a header, and keep what a thief would", |call, checks| {
-        let backup =
-            control.back_up_header(call, &raw, &stage.session.state.header_backups().join("raw.luks"))?;
+        let backups = stage.session.state.header_backups()?;
+        let backup = control.back_up_header(call, &raw, &backups.join("raw.luks"))?;
         let key = control.with_key(&raw, |key| SecretFile::new(key))??;
         fs::hard_link(stage.disk(&main_pool()?, "raw")?, &same_file)?;
         fs::copy(&backup.path, &header)?;
@@ -74,7 +74,7 @@ pub(crate) fn all(stage: &Stage, report: &mut Report) -> Result<()> {
             "the disk's keyslots are gone: even its own key is refused",
             "the key still opens the disk",
         )?;
-        let backups = stage.session.state.header_backups().read_dir()?.count();
+        let backups = stage.session.state.header_backups()?.read_dir()?.count();
         checks.hold(
             backups == 0,
             "the kept header backup is gone",

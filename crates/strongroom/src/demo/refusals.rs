@@ -55,8 +55,8 @@ pub(crate) fn all(stage: &Stage, report: &mut Report) -> Result<()> {
         stage.session.agent.leave(&"remote".parse()?);
         let words = [
             "toolless",
-            "qemu-img",
-            "not installed",
+            "lacks qcow2-luks",
+            "the package is",
             "local",
             "does not reach pool remote",
         ];
