@@ -35,7 +35,8 @@ fn sizes_that_are_no_disk_sizes() {
     create("0").refused(&["0", "sector"]);
     create("1").refused(&["512"]);
     create("1000").refused(&["multiple of 512", "1024"]);
-    create("9223372036854775807").refused(&["512"]);
+    create("9223372036854775807").refused(&["more than a disk can have"]);
+    create("9223372036854775295").refused(&["multiple of 512"]);
     create("15E").refused(&["more than a disk can have"]);
     assert_eq!(create("ten").code, Some(2), "not a size at all: a usage error");
     machine
@@ -155,7 +156,7 @@ fn templates_that_reach_elsewhere_or_lie() {
         ])
     };
     create("backing.qcow2").refused(&["backing file"]);
-    create("data.qcow2").refused(&["data file"]);
+    create("data.qcow2").refused(&["data.qcow2", "in another file"]);
     create("cut.qcow2").refused(&["cut.qcow2"]);
     create("lying.qcow2").refused(&["lying.qcow2"]);
     create("unknown.qcow2").refused(&["unknown"]);
