@@ -139,3 +139,42 @@ fn read<'b, P: Read>(pipe: &mut Option<P>, buffer: &'b mut [u8]) -> io::Result<&
     }
     Ok(&buffer[..length])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::sync::Mutex;
+
+    use rustix::pipe::{fcntl_setpipe_size, pipe};
+
+    use super::*;
+
+    #[test]
+    fn what_is_in_the_pipes_is_taken_though_somebody_holds_them_open() {
+        let filled = |bytes: &[u8]| -> (OwnedFd, File) {
+            let (read, write) = pipe().unwrap();
+            fcntl_setpipe_size(&write, 512 << 10).unwrap();
+            let mut write = File::from(write);
+            write.write_all(bytes).unwrap();
+            (read, write)
+        };
+        let text = "a line\n".repeat(40_000);
+        let (stdout, _held) = filled(text.as_bytes());
+        let (stderr, _held_too) = filled(&[b'e'; 200_000]);
+        let count = Mutex::new(0);
+        let lines = |line: &[u8]| {
+            assert_eq!(line, b"a line");
+            *count.lock().unwrap() += 1;
+        };
+        let watch = Watch::nobody().with_lines(&lines);
+        let streams = Streams::new(Some(stdout.into()), Some(stderr.into()), text.len(), &watch);
+        let Ok((out, err)) = streams.finish() else {
+            panic!("it was not read");
+        };
+        assert_eq!(out, text.as_bytes());
+        assert!(err.ends_with(b"eee") && err.len() > 64 << 10);
+        assert_eq!(count.into_inner().unwrap(), 40_000);
+    }
+}

@@ -18,7 +18,8 @@ fn script(path: &Path, text: &str, mode: u32) {
 fn a_program_is_looked_for_in_fixed_places() {
     let found = Program::find("sh").unwrap();
     assert!(strongroom_exec::DIRECTORIES.contains(&found.path().parent().unwrap().to_str().unwrap()));
-    let missing = Program::find("sh-of-another-world").unwrap_err();
+    let unheard_of = "sh-of-another-world";
+    let missing = Program::find(unheard_of).unwrap_err();
     assert_eq!(missing.obstacle, Obstacle::NotInstalled);
     assert_eq!(
         missing.to_string(),
