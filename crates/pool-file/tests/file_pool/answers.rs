@@ -11,12 +11,14 @@ use strongroom_types::{Call, Capability, DiskFormat, HostFacts};
 
 use crate::site::{MIB, Site, config, guest, host, in_memory, refused, volume};
 
+type Edit = fn(&mut DiskFacts);
+
 /// A host that works like another one, but says other things of itself and of its disks.
 #[derive(Debug)]
 struct Disguised {
     inner: Arc<MemoryEndpoint>,
     facts: HostFacts,
-    edit: fn(&mut DiskFacts),
+    edit: Edit,
 }
 
 impl Endpoint for Disguised {
@@ -33,7 +35,7 @@ impl Endpoint for Disguised {
     }
 }
 
-fn disguised(inner: &Arc<MemoryEndpoint>, facts: HostFacts, edit: fn(&mut DiskFacts)) -> RegisteredEndpoints {
+fn disguised(inner: &Arc<MemoryEndpoint>, facts: HostFacts, edit: Edit) -> RegisteredEndpoints {
     let mut hosts = RegisteredEndpoints::new();
     hosts.register(Arc::new(Disguised {
         inner: inner.clone(),
@@ -78,7 +80,7 @@ fn work_with_a_key_takes_a_host_that_can_encrypt() {
 
 #[test]
 fn an_answer_that_says_plain_for_encrypted_or_another_size_is_an_error() {
-    let edits: [(fn(&mut DiskFacts), ErrorKind); 3] = [
+    let edits: [(Edit, ErrorKind); 3] = [
         (|facts| facts.encryption = None, ErrorKind::WrongDisk),
         (|facts| facts.format = DiskFormat::Raw, ErrorKind::WrongDisk),
         (|facts| facts.guest = guest(MIB - 512), ErrorKind::Tool),
