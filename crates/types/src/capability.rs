@@ -57,15 +57,18 @@ impl fmt::Display for Capability {
     }
 }
 
+/// A text that names no capability.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown capability {0:?}")]
+pub struct ParseCapabilityError(String);
+
 impl FromStr for Capability {
-    type Err = String;
-    /// # Errors
-    /// The unknown name.
-    fn from_str(text: &str) -> Result<Self, String> {
+    type Err = ParseCapabilityError;
+    fn from_str(text: &str) -> Result<Self, ParseCapabilityError> {
         Self::ALL
             .into_iter()
             .find(|c| c.as_str() == text)
-            .ok_or_else(|| text.to_owned())
+            .ok_or_else(|| ParseCapabilityError(text.to_owned()))
     }
 }
 
@@ -156,9 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn names_round_trip() {
+    fn names_round_trip_and_strangers_are_refused() {
         for capability in Capability::ALL {
             assert_eq!(capability.as_str().parse(), Ok(capability));
         }
+        let e = "luks".parse::<Capability>().unwrap_err();
+        assert_eq!(e.to_string(), "unknown capability \"luks\"");
     }
 }

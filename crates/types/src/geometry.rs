@@ -3,7 +3,7 @@ use crate::{DeviceSize, GuestSize, SizeError};
 /// Where the encrypted sectors begin in a raw LUKS disk, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(transparent))]
+#[cfg_attr(feature = "serde", serde(try_from = "u64", into = "u64"))]
 pub struct PayloadOffset(u64);
 
 impl PayloadOffset {
@@ -31,6 +31,19 @@ impl PayloadOffset {
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
+    }
+}
+
+impl TryFrom<u64> for PayloadOffset {
+    type Error = SizeError;
+    fn try_from(bytes: u64) -> Result<Self, SizeError> {
+        Self::new(bytes)
+    }
+}
+
+impl From<PayloadOffset> for u64 {
+    fn from(offset: PayloadOffset) -> Self {
+        offset.0
     }
 }
 

@@ -11,7 +11,7 @@ mod id;
 
 pub use byte_size::{ByteSize, ParseByteSizeError};
 pub use call::{Call, Cancellation, Interrupted, Progress};
-pub use capability::{Capability, CapabilityReport, Finding};
+pub use capability::{Capability, CapabilityReport, Finding, ParseCapabilityError};
 pub use disk_size::{DeviceSize, GuestSize, SECTOR, SizeError};
 pub use format::{DiskFormat, EncryptionFormat, ParseFormatError};
 pub use geometry::{Geometry, GeometryError, PayloadOffset};
