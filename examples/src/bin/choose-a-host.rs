@@ -50,6 +50,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let Err(refusal) = scheduler.choose(&need, &hosts) else {
         return Err("nobody should do".into());
     };
+    let named: Vec<_> = refusal.rejections.iter().map(|(host, _)| host.as_str()).collect();
+    if named != ["old", "busy", "big-reserved"] {
+        return Err(format!("not every host has its reason: {named:?}").into());
+    }
     println!("{refusal}\n");
     for (host, reasons) in &refusal.rejections {
         let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
@@ -57,6 +61,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     hosts.push(host("new", HostState::Up, works())?);
-    println!("\nwith one more: {}", scheduler.choose(&need, &hosts)?.id);
+    let chosen = &scheduler.choose(&need, &hosts)?.id;
+    println!("\nwith one more: {chosen}");
+    if chosen.as_str() != "new" {
+        return Err("the new host is the only one that will do".into());
+    }
     Ok(())
 }

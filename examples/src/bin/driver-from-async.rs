@@ -10,7 +10,7 @@ use strongroom_endpoint_selector::RegisteredEndpoints;
 use strongroom_endpoint_selector::fake::MemoryEndpoint;
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::fake::MemoryPool;
-use strongroom_storage_pool::{CreateVolume, DiskContent, OpContext, PoolDriver, VolumeKey};
+use strongroom_storage_pool::{CreateVolume, DiskContent, ErrorKind, OpContext, PoolDriver, VolumeKey};
 use strongroom_types::{
     Call, Cancellation, Capability, DiskFormat, Finding, GuestSize, HostFacts, PoolId, VolumeId,
 };
@@ -78,9 +78,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     match driver.create(&OpContext::new(&call, &*endpoints), &request) {
         Ok(_) => Err("a cancelled call made a volume".into()),
-        Err(e) => {
+        Err(e) if e.kind() == ErrorKind::Cancelled => {
             println!("after cancellation: {e}");
             Ok(())
         }
+        Err(e) => Err(e.into()),
     }
 }
