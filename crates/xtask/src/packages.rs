@@ -25,7 +25,7 @@ pub(crate) struct Package {
 /// Everything that a Debian 12 machine with only Rust may lack.
 #[rustfmt::skip]
 pub(crate) const PACKAGES: &[Package] = &[
-    Package { name: "qemu-utils",     brings: &["qemu-img"],                   what_for: "makes, copies and resizes encrypted disks" },
+    Package { name: "qemu-utils",     brings: &["qemu-img", "qemu-io"],        what_for: "makes, copies and resizes encrypted disks" },
     Package { name: "cryptsetup-bin", brings: &["cryptsetup"],                 what_for: "formats and opens raw LUKS disks" },
     Package { name: "e2fsprogs",      brings: &["mkfs.ext4"],                  what_for: "makes a file system for the demo's template" },
     Package { name: "util-linux",     brings: &["setpriv"],                    what_for: "runs tests as an ordinary user" },
