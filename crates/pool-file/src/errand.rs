@@ -51,8 +51,8 @@ impl<'a> Errand<'a> {
             Ok(other) => Err(self.strange(&other)),
             // A directory that is gone says nothing about whether a volume is.
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                let message = format!("the directory is not there: {}", e.message());
-                Err(self.error(ErrorKind::Io, &message).with_source(e))
+                let message = format!("the directory {} is not there", path.display());
+                Err(self.error(ErrorKind::Io, &message))
             }
             Err(e) => Err(self.failed(e)),
         }
@@ -69,7 +69,8 @@ impl<'a> Errand<'a> {
     }
 
     fn failed(&self, error: EndpointError) -> PoolError {
-        self.error(error.kind(), error.message()).with_source(error)
+        let (pool, host) = (&self.config.pool, &self.host);
+        PoolError::endpoint(self.operation, format!("pool {pool} on host {host}"), error)
     }
 
     fn strange(&self, answer: &HostAnswer) -> PoolError {

@@ -151,7 +151,7 @@ impl PoolDriver for FilePool {
         let errand = self.begin(cx, "create", need, Access::Write)?;
         let found = errand.find(id).map_err(|e| match e.kind() {
             ErrorKind::WrongDisk => {
-                let message = format!("the name of volume {id} is taken: {}", e.message());
+                let message = format!("the name of volume {id} is taken");
                 errand.error(ErrorKind::AlreadyExists, &message).with_source(e)
             }
             _ => e,

@@ -30,28 +30,17 @@ impl PoolError {
         Self::new(ErrorKind::Unsupported, operation, message)
     }
 
-    /// A host failed to do what the driver asked of it. The kind is the host's.
+    /// A host failed to do what the driver asked of it. The message says where; kind and reason are the host's, which is the
+    /// source.
     #[must_use]
-    pub fn endpoint(operation: &'static str, error: EndpointError) -> Self {
-        let (kind, message) = (error.kind(), error.message().to_owned());
-        Self {
-            kind,
-            operation,
-            message,
-            source: Some(Box::new(error)),
-        }
+    pub fn endpoint(operation: &'static str, message: impl Into<String>, error: EndpointError) -> Self {
+        Self::new(error.kind(), operation, message).with_source(error)
     }
 
-    /// No host will do.
+    /// No host will do. Every reason is in the source.
     #[must_use]
     pub fn no_host(operation: &'static str, error: NoHost) -> Self {
-        let message = error.to_string();
-        Self {
-            kind: ErrorKind::NoHost,
-            operation,
-            message,
-            source: Some(Box::new(error)),
-        }
+        Self::new(ErrorKind::NoHost, operation, "there is no host for it").with_source(error)
     }
 
     /// The same with what caused it.
@@ -81,8 +70,14 @@ impl PoolError {
 }
 
 impl fmt::Display for PoolError {
+    /// Operation, kind and message; without the kind where the source says it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.operation, self.kind, self.message)
+        let said = |e: &(dyn Error + Send + Sync + 'static)| e.is::<EndpointError>() || e.is::<NoHost>();
+        if self.source.as_deref().is_some_and(said) {
+            write!(f, "{}: {}", self.operation, self.message)
+        } else {
+            write!(f, "{}: {}: {}", self.operation, self.kind, self.message)
+        }
     }
 }
 

@@ -159,7 +159,7 @@ fn what_the_host_says_is_said_with_the_pool_and_the_host() {
     refused(
         refusal,
         ErrorKind::NoSpace,
-        &["pool main on host node-1: no space left for x"],
+        &["pool main on host node-1", "no space left for x"],
     );
     assert_eq!(site.get("v").unwrap(), None);
 }

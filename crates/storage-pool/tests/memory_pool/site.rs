@@ -134,12 +134,15 @@ pub(crate) fn refused<T: std::fmt::Debug>(
 ) -> PoolError {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), kind, "{error}");
+    let text = told(&error);
     for word in words {
-        assert!(
-            error.message().contains(word),
-            "{word:?} is not in {:?}",
-            error.message()
-        );
+        assert!(text.contains(word), "{word:?} is not in {text:?}");
     }
     error
+}
+
+/// An error with all its causes.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
