@@ -2,7 +2,7 @@
 
 use strongroom_types::{PassphraseId, VolumeId};
 
-use crate::{KeyEncryptionKey, Purpose, SealedRecord};
+use crate::{KekId, Purpose};
 
 /// The version of this encoding.
 const SCHEMA: &str = "strongroom sealed passphrase 1";
@@ -17,37 +17,18 @@ fn encode(fields: &[&str]) -> Vec<u8> {
     bytes
 }
 
-/// For a record that is about to be sealed.
+/// The additional data of the record of this id.
+///
+/// Who opens a record passes the id that was asked for, not the one that the store says: a store that answers with another
+/// record is found out.
 pub(crate) fn of(
     id: &PassphraseId,
     tenant: &str,
     volume: &VolumeId,
     purpose: Purpose,
-    kek: &dyn KeyEncryptionKey,
+    kek: &KekId,
+    version: u32,
 ) -> Vec<u8> {
-    let version = kek.version().to_string();
-    encode(&[
-        SCHEMA,
-        tenant,
-        volume.as_str(),
-        id.as_str(),
-        purpose.as_str(),
-        kek.id().as_str(),
-        &version,
-    ])
-}
-
-/// For a record as it was stored.
-pub(crate) fn stored(record: &SealedRecord) -> Vec<u8> {
-    let version = record.kek_version.to_string();
-    let SealedRecord {
-        id,
-        tenant,
-        volume,
-        purpose,
-        kek,
-        ..
-    } = record;
     encode(&[
         SCHEMA,
         tenant,
@@ -55,6 +36,24 @@ pub(crate) fn stored(record: &SealedRecord) -> Vec<u8> {
         id.as_str(),
         purpose.as_str(),
         kek.as_str(),
-        &version,
+        &version.to_string(),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn other_fields_have_other_bytes(
+            one in prop::collection::vec("[ab]{0,3}", 2..4),
+            other in prop::collection::vec("[ab]{0,3}", 2..4),
+        ) {
+            let bytes = |fields: &[String]| encode(&fields.iter().map(String::as_str).collect::<Vec<_>>());
+            prop_assert_eq!(one == other, bytes(&one) == bytes(&other));
+        }
+    }
 }

@@ -109,7 +109,7 @@ pub enum StoreError {
     Referenced {
         /// Its name.
         id: PassphraseId,
-        /// What refers to it.
+        /// What refers to it; nothing when it is another component's table that does.
         references: Vec<Owner>,
     },
     /// A row says what no row may say.
@@ -162,6 +162,16 @@ pub enum StoreError {
         /// What was to be done.
         action: &'static str,
     },
+    /// SQLite does not do what the store promises, such as keeping a write-ahead log on this file system.
+    #[error("the database cannot have {name} = {wanted}, it stays at {found}; put it on a local file system")]
+    Setting {
+        /// The setting, as SQLite's `PRAGMA` names it.
+        name: &'static str,
+        /// What it has to be.
+        wanted: &'static str,
+        /// What it is.
+        found: String,
+    },
     /// SQLite failed.
     #[error("the database failed to {action}")]
     Database {
@@ -173,6 +183,9 @@ pub enum StoreError {
 }
 
 fn list(owners: &[Owner]) -> String {
+    if owners.is_empty() {
+        return "a row of another table of the database".to_owned();
+    }
     owners
         .iter()
         .map(ToString::to_string)

@@ -21,7 +21,8 @@ impl<'a> Keyring<'a> {
         Self { store, kek }
     }
 
-    /// Makes a passphrase for a volume, seals and stores it, and notes that the volume refers to it.
+    /// Makes a passphrase for a volume, seals and stores it, and notes that the volume refers to it. The record and the reference
+    /// are there both or neither.
     ///
     /// # Errors
     /// [`KeyringError`].
@@ -30,7 +31,8 @@ impl<'a> Keyring<'a> {
         self.keep(&passphrase, volume, purpose)
     }
 
-    /// Seals and stores a passphrase that is there already, and notes that the volume refers to it.
+    /// Seals and stores a passphrase that is there already, and notes that the volume refers to it, as
+    /// [`create`](Self::create) does.
     ///
     /// # Errors
     /// [`KeyringError`].
@@ -41,7 +43,8 @@ impl<'a> Keyring<'a> {
         purpose: Purpose,
     ) -> Result<PassphraseId, KeyringError> {
         let id = PassphraseId::random();
-        let additional = aad::of(&id, "", volume, purpose, self.kek);
+        let (kek, version) = (self.kek.id().clone(), self.kek.version());
+        let additional = aad::of(&id, "", volume, purpose, &kek, version);
         let sealed = self
             .kek
             .seal(&block(passphrase), &additional)
@@ -49,7 +52,6 @@ impl<'a> Keyring<'a> {
                 id: id.clone(),
                 source,
             })?;
-        let (kek, version) = (self.kek.id().clone(), self.kek.version());
         let record = SealedRecord::new(
             id.clone(),
             String::new(),
@@ -59,9 +61,8 @@ impl<'a> Keyring<'a> {
             version,
             sealed,
         );
-        self.store.insert(&record).map_err(KeyringError::Store)?;
         self.store
-            .add_reference(&id, &Owner::volume(volume))
+            .insert_for(&record, &Owner::volume(volume))
             .map_err(KeyringError::Store)?;
         Ok(id)
     }
@@ -84,9 +85,17 @@ impl<'a> Keyring<'a> {
                 have,
             });
         }
+        let additional = aad::of(
+            id,
+            &record.tenant,
+            &record.volume,
+            record.purpose,
+            &record.kek,
+            record.kek_version,
+        );
         let block = self
             .kek
-            .unseal(record.kek_version, &record.sealed, &aad::stored(&record))
+            .unseal(record.kek_version, &record.sealed, &additional)
             .map_err(|source| KeyringError::Kek {
                 id: id.clone(),
                 source,
@@ -122,6 +131,9 @@ fn unblock(id: &PassphraseId, block: &[u8]) -> Result<Passphrase, KeyringError> 
         id: id.clone(),
         source: None,
     };
+    if block.len() != BLOCK {
+        return Err(damaged());
+    }
     let (&[origin, high, low], rest) = block.split_first_chunk::<3>().ok_or_else(damaged)?;
     let origin = match origin {
         0 => Origin::Generated,

@@ -4,6 +4,7 @@ mod aad;
 mod error;
 mod file_kek;
 mod kek;
+mod key_file;
 mod keyring;
 mod memory;
 mod record;

@@ -1,3 +1,4 @@
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -5,11 +6,11 @@ use strongroom_types::PassphraseId;
 
 use crate::{Owner, PassphraseStore, SealedRecord, StoreError};
 
-type Entry = (SealedRecord, BTreeSet<Owner>);
+type Kept = (SealedRecord, BTreeSet<Owner>);
 
-/// A store in memory, for tests.
+/// A store in memory, for tests. It behaves as the one in SQLite does; one suite runs against both.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<BTreeMap<PassphraseId, Entry>>);
+pub struct MemoryStore(Mutex<BTreeMap<PassphraseId, Kept>>);
 
 impl MemoryStore {
     /// An empty store.
@@ -18,21 +19,30 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn entries(&self) -> MutexGuard<'_, BTreeMap<PassphraseId, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<PassphraseId, Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, record: &SealedRecord, owners: BTreeSet<Owner>) -> Result<(), StoreError> {
+        match self.entries().entry(record.id.clone()) {
+            Entry::Occupied(_) => Err(StoreError::Exists {
+                id: record.id.clone(),
+            }),
+            Entry::Vacant(vacant) => {
+                vacant.insert((record.clone(), owners));
+                Ok(())
+            }
+        }
     }
 }
 
 impl PassphraseStore for MemoryStore {
     fn insert(&self, record: &SealedRecord) -> Result<(), StoreError> {
-        let mut entries = self.entries();
-        if entries.contains_key(&record.id) {
-            return Err(StoreError::Exists {
-                id: record.id.clone(),
-            });
-        }
-        entries.insert(record.id.clone(), (record.clone(), BTreeSet::new()));
-        Ok(())
+        self.add(record, BTreeSet::new())
+    }
+
+    fn insert_for(&self, record: &SealedRecord, owner: &Owner) -> Result<(), StoreError> {
+        self.add(record, BTreeSet::from([owner.clone()]))
     }
 
     fn get(&self, id: &PassphraseId) -> Result<Option<SealedRecord>, StoreError> {

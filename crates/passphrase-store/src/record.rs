@@ -38,7 +38,7 @@ macro_rules! words {
 }
 
 words! {
-    /// What a passphrase is for. It is bound into the seal: a record cannot be passed off for another purpose.
+    /// What a passphrase is for. It is bound into the seal: a record whose purpose was changed does not open.
     Purpose {
         /// Opens a volume.
         Volume = "volume",
@@ -48,18 +48,18 @@ words! {
 }
 
 words! {
-    /// What may refer to a passphrase, because the passphrase opens it.
+    /// What may refer to a passphrase, because the passphrase opens it. Kinds are ordered as their words are.
     OwnerKind {
-        /// A volume.
-        Volume = "volume",
-        /// A snapshot that lies outside its volume.
-        Snapshot = "snapshot",
-        /// A copy of a LUKS header.
-        HeaderBackup = "header-backup",
-        /// A template.
-        Template = "template",
         /// A backup.
         Backup = "backup",
+        /// A copy of a LUKS header.
+        HeaderBackup = "header-backup",
+        /// A snapshot that lies outside its volume.
+        Snapshot = "snapshot",
+        /// A template.
+        Template = "template",
+        /// A volume.
+        Volume = "volume",
     }
 }
 
@@ -92,7 +92,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// A sealed passphrase with all that its seal is bound to. Every record has the same size, whatever the passphrase.
+/// A sealed passphrase with all that its seal is bound to. The sealed bytes have the same size whatever the passphrase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SealedRecord {

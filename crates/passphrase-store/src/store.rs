@@ -6,14 +6,20 @@ use crate::{Owner, SealedRecord, StoreError};
 
 /// Keeps sealed passphrases and what refers to them. It never sees a passphrase.
 ///
-/// It is not required to be shared between threads, because a store inside a transaction cannot be; [`MemoryStore`](crate::MemoryStore) and
-/// [`SqliteStore`](crate::sqlite::SqliteStore) can.
+/// It is not required to be shared between threads, because a store inside a transaction cannot be;
+/// [`MemoryStore`](crate::MemoryStore) and [`SqliteStore`](crate::sqlite::SqliteStore) can.
 pub trait PassphraseStore: fmt::Debug {
     /// Keeps a record.
     ///
     /// # Errors
     /// [`StoreError::Exists`] when one of that id is there; it stays as it is.
     fn insert(&self, record: &SealedRecord) -> Result<(), StoreError>;
+
+    /// Keeps a record and notes that it opens `owner`: both or neither.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    fn insert_for(&self, record: &SealedRecord, owner: &Owner) -> Result<(), StoreError>;
 
     /// The record of this id; `None` when there is none.
     ///
@@ -39,7 +45,7 @@ pub trait PassphraseStore: fmt::Debug {
     /// [`StoreError`] when the store failed.
     fn remove_reference(&self, id: &PassphraseId, owner: &Owner) -> Result<(), StoreError>;
 
-    /// What refers to the passphrase, in order.
+    /// What refers to the passphrase, ordered by kind and then by id.
     ///
     /// # Errors
     /// [`StoreError`] when the store failed.
@@ -58,6 +64,9 @@ macro_rules! forward {
         impl<S: PassphraseStore + ?Sized> PassphraseStore for $pointer {
             fn insert(&self, record: &SealedRecord) -> Result<(), StoreError> {
                 (**self).insert(record)
+            }
+            fn insert_for(&self, record: &SealedRecord, owner: &Owner) -> Result<(), StoreError> {
+                (**self).insert_for(record, owner)
             }
             fn get(&self, id: &PassphraseId) -> Result<Option<SealedRecord>, StoreError> {
                 (**self).get(id)

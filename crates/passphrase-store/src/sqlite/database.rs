@@ -4,9 +4,11 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 
 use super::migrate;
+use super::migration::refuse_newer;
 use crate::StoreError;
 
 /// The tables of the store. Steps are only ever added.
@@ -29,12 +31,49 @@ const STEPS: [&str; 1] = ["
     CREATE INDEX passphrases_by_volume ON passphrases (volume);
 "];
 
+const COMPONENT: &str = "passphrase-store";
+
+/// What the promises of the store rest on. SQLite answers with what it does, which need not be what it was asked.
+const SETTINGS: [(&str, &str, &str); 6] = [
+    ("journal_mode", "WAL", "wal"),
+    ("synchronous", "FULL", "2"),
+    ("foreign_keys", "ON", "1"),
+    ("secure_delete", "ON", "1"),
+    ("trusted_schema", "OFF", "0"),
+    // What SQLite sorts or sets aside goes to no other directory.
+    ("temp_store", "MEMORY", "2"),
+];
+
+fn configure(connection: &Connection) -> Result<(), StoreError> {
+    let failed = |e| super::store::failed("set up its connection", e);
+    for (name, value, answer) in SETTINGS {
+        connection
+            .execute_batch(&format!("PRAGMA {name} = {value}"))
+            .map_err(failed)?;
+        let found = connection
+            .query_row(&format!("PRAGMA {name}"), [], |row| match row.get(0)? {
+                Value::Integer(number) => Ok(number.to_string()),
+                Value::Text(text) => Ok(text),
+                other => Ok(format!("{other:?}")),
+            })
+            .map_err(failed)?;
+        if found != answer {
+            return Err(StoreError::Setting {
+                name,
+                wanted: value,
+                found,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// How long a statement waits for another process.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A database file with the tables of the store, to which other components add theirs.
 ///
-/// Write-ahead log, `synchronous=FULL`, foreign keys enforced, deleted content overwritten.
+/// Write-ahead log, `synchronous=FULL`, foreign keys enforced, deleted content overwritten, no temporary files.
 #[derive(Debug)]
 pub struct Database {
     connection: Connection,
@@ -46,7 +85,8 @@ impl Database {
     ///
     /// # Errors
     /// [`StoreError::Mode`] when others may use the file, [`StoreError::DamagedFile`], [`StoreError::Newer`],
-    /// [`StoreError::File`], [`StoreError::Database`].
+    /// [`StoreError::File`], [`StoreError::Full`], [`StoreError::Setting`], [`StoreError::Database`]. A database that is damaged or
+    /// newer is left as it is.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
         let io = |source: io::Error| StoreError::File {
@@ -61,8 +101,15 @@ impl Database {
             .mode(0o600)
             .open(&path)
             .map_err(io)?;
-        let mode = file.metadata().map_err(io)?.mode() & 0o7777;
+        let metadata = file.metadata().map_err(io)?;
         drop(file);
+        if !metadata.is_file() {
+            return Err(StoreError::DamagedFile {
+                path,
+                problem: "it is no regular file".to_owned(),
+            });
+        }
+        let mode = metadata.mode() & 0o7777;
         if mode & 0o077 != 0 {
             return Err(StoreError::Mode { path, mode });
         }
@@ -78,19 +125,15 @@ impl Database {
         };
         let mut connection = Connection::open_with_flags(&path, flags).map_err(damaged)?;
         connection.busy_timeout(PATIENCE).map_err(damaged)?;
-        connection
-            .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-                 PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;",
-            )
-            .map_err(damaged)?;
         let found: String = connection
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
             .map_err(damaged)?;
         if found != "ok" {
             return Err(StoreError::DamagedFile { path, problem: found });
         }
-        migrate(&mut connection, "passphrase-store", &STEPS)?;
+        refuse_newer(&connection, COMPONENT, STEPS.len())?;
+        configure(&connection)?;
+        migrate(&mut connection, COMPONENT, &STEPS)?;
         Ok(Self { connection, path })
     }
 

@@ -1,6 +1,10 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rusqlite::ffi::{
+    SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_TRIGGER,
+    SQLITE_CONSTRAINT_UNIQUE,
+};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction};
 use strongroom_types::PassphraseId;
 
@@ -26,6 +30,17 @@ impl SqliteStore {
 
 /// The store inside somebody's transaction: what is done through it is done when the transaction is committed, together with
 /// whatever else is done there.
+///
+/// It cannot outlive the transaction:
+///
+/// ```compile_fail,E0505
+/// # use strongroom_passphrase_store::{PassphraseStore, StoreError, sqlite::InTransaction};
+/// fn too_late(transaction: rusqlite::Transaction<'_>) -> Result<(), StoreError> {
+///     let store = InTransaction::new(&transaction);
+///     transaction.commit().unwrap();
+///     store.ids().map(drop)
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct InTransaction<'t>(&'t Transaction<'t>);
 
@@ -51,8 +66,36 @@ pub(super) fn failed(action: &'static str, source: rusqlite::Error) -> StoreErro
     }
 }
 
-fn constraint(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+/// Whether it is a row of this key that is there already.
+fn taken(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|e| {
+        matches!(
+            e.extended_code,
+            SQLITE_CONSTRAINT_PRIMARYKEY | SQLITE_CONSTRAINT_UNIQUE
+        )
+    })
+}
+
+/// Whether it is a foreign key that is in the way.
+fn referred(error: &rusqlite::Error) -> bool {
+    // A RESTRICT is carried out by a trigger and says so.
+    error.sqlite_error().is_some_and(|e| {
+        matches!(
+            e.extended_code,
+            SQLITE_CONSTRAINT_FOREIGNKEY | SQLITE_CONSTRAINT_TRIGGER
+        )
+    })
+}
+
+/// Whether a column does not hold what it must, which only somebody else can have written.
+fn misfit(error: &rusqlite::Error) -> Option<String> {
+    match error {
+        rusqlite::Error::InvalidColumnType(_, name, _) => Some(format!("{name} has the wrong type")),
+        rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::Utf8Error(..) => {
+            Some("a column is no text".to_owned())
+        }
+        _ => None,
+    }
 }
 
 fn insert(connection: &Connection, record: &SealedRecord) -> Result<(), StoreError> {
@@ -79,9 +122,27 @@ fn insert(connection: &Connection, record: &SealedRecord) -> Result<(), StoreErr
         .and_then(|mut statement| statement.execute(row))
     {
         Ok(_) => Ok(()),
-        Err(e) if constraint(&e) => Err(StoreError::Exists { id: id.clone() }),
+        Err(e) if taken(&e) => Err(StoreError::Exists { id: id.clone() }),
         Err(e) => Err(failed("keep a passphrase", e)),
     }
+}
+
+/// Both or neither, inside somebody's transaction as well as outside of one.
+fn insert_for(connection: &Connection, record: &SealedRecord, owner: &Owner) -> Result<(), StoreError> {
+    let act = |statement| {
+        connection
+            .execute_batch(statement)
+            .map_err(|e| failed("keep a passphrase", e))
+    };
+    act("SAVEPOINT passphrase")?;
+    let done = insert(connection, record)
+        .and_then(|()| add_reference(connection, &record.id, owner))
+        .and_then(|()| act("RELEASE passphrase"));
+    if done.is_err() {
+        // Where SQLite has undone the whole transaction by itself, there is no savepoint to go back to.
+        drop(act("ROLLBACK TO passphrase; RELEASE passphrase"));
+    }
+    done
 }
 
 /// A row as it stands there. What it says is checked afterwards, so that an error can name the row.
@@ -108,10 +169,7 @@ fn get(connection: &Connection, id: &PassphraseId) -> Result<Option<SealedRecord
             "SELECT tenant, volume, purpose, kek, kek_version, sealed FROM passphrases WHERE id = ?1",
         )
         .and_then(|mut statement| statement.query_row([id.as_str()], stored).optional())
-        .map_err(|e| match e {
-            rusqlite::Error::InvalidColumnType(_, name, _) => damaged(format!("{name} has the wrong type")),
-            e => failed("read a passphrase", e),
-        })?;
+        .map_err(|e| misfit(&e).map_or_else(|| failed("read a passphrase", e), damaged))?;
     let Some((tenant, volume, purpose, kek, version, sealed)) = found else {
         return Ok(None);
     };
@@ -135,7 +193,7 @@ fn get(connection: &Connection, id: &PassphraseId) -> Result<Option<SealedRecord
 fn remove(connection: &Connection, id: &PassphraseId) -> Result<(), StoreError> {
     match connection.execute("DELETE FROM passphrases WHERE id = ?1", [id.as_str()]) {
         Ok(_) => Ok(()),
-        Err(e) if constraint(&e) => Err(StoreError::Referenced {
+        Err(e) if referred(&e) => Err(StoreError::Referenced {
             id: id.clone(),
             references: references(connection, id)?,
         }),
@@ -149,7 +207,7 @@ fn add_reference(connection: &Connection, id: &PassphraseId, owner: &Owner) -> R
         (id.as_str(), owner.kind.as_str(), &owner.id),
     ) {
         Ok(_) => Ok(()),
-        Err(e) if constraint(&e) => Err(StoreError::NotFound { id: id.clone() }),
+        Err(e) if referred(&e) => Err(StoreError::NotFound { id: id.clone() }),
         Err(e) => Err(failed("note a reference", e)),
     }
 }
@@ -173,7 +231,13 @@ fn references(connection: &Connection, id: &PassphraseId) -> Result<Vec<Owner>, 
             s.query_map([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         })
-        .map_err(|e| failed("read references", e))?;
+        .map_err(|e| match misfit(&e) {
+            Some(problem) => StoreError::DamagedRow {
+                id: id.to_string(),
+                problem,
+            },
+            None => failed("read references", e),
+        })?;
     rows.into_iter()
         .map(|(kind, owner)| match kind.parse() {
             Ok(kind) => Ok(Owner::new(kind, owner)),
@@ -209,6 +273,10 @@ macro_rules! backend {
             fn insert(&self, record: &SealedRecord) -> Result<(), StoreError> {
                 let $this = self;
                 insert($connection, record)
+            }
+            fn insert_for(&self, record: &SealedRecord, owner: &Owner) -> Result<(), StoreError> {
+                let $this = self;
+                insert_for($connection, record, owner)
             }
             fn get(&self, id: &PassphraseId) -> Result<Option<SealedRecord>, StoreError> {
                 let $this = self;
