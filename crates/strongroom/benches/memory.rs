@@ -22,11 +22,15 @@ fn peak(pid: u32) -> Option<u64> {
 }
 
 fn main() {
-    let megabytes = std::env::args().find_map(|a| a.parse::<u64>().ok()).unwrap_or(2048);
+    let megabytes = std::env::args()
+        .find_map(|a| a.parse::<u64>().ok())
+        .unwrap_or(2048);
     let place = tempfile::tempdir().unwrap();
     let template = place.path().join("template.raw");
     let mut file = fs::File::create(&template).unwrap();
-    let mut block: Vec<u8> = (0..1u32 << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut block: Vec<u8> = (0..1u32 << 20)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     for number in 0..megabytes {
         block[..8].copy_from_slice(&number.to_le_bytes());
         file.write_all(&block).unwrap();

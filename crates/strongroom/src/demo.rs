@@ -75,10 +75,7 @@ impl DemoDirectory {
     fn make(wanted: Option<PathBuf>, keep: bool) -> Result<Self> {
         let path = match wanted {
             Some(path) => {
-                if path
-                    .read_dir()
-                    .is_ok_and(|mut entries| entries.next().is_some())
-                {
+                if path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
                     bail!(
                         "{} is not empty; the demo works in a directory of its own",
                         path.display()

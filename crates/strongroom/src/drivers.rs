@@ -14,6 +14,9 @@ pub(crate) const DIRECTORY: &str = "directory";
 /// The setting that says whether volumes can be encrypted: `yes` or `no`.
 pub(crate) const ENCRYPTION: &str = "encryption";
 
+/// The setting that says whether a file system is mounted on the directory: `yes` or `no`.
+pub(crate) const MOUNT_POINT: &str = "mount-point";
+
 /// The drivers that this program is built with.
 #[derive(Debug)]
 pub(crate) struct Drivers;
@@ -34,6 +37,9 @@ impl PoolDrivers for Drivers {
         let mut config = FilePoolConfig::new(pool.id.clone(), directory);
         if pool.settings.get(ENCRYPTION).is_some_and(|e| e == "no") {
             config = config.without_encryption();
+        }
+        if pool.settings.get(MOUNT_POINT).is_some_and(|e| e == "yes") {
+            config = config.on_mount_point();
         }
         Ok(Arc::new(FilePool::open(config)?))
     }

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
@@ -66,6 +67,10 @@ impl StateDirectory {
     }
 }
 
+/// How long a lock may outlive the process that took it. A child that it was just starting holds the lock as well, until the
+/// child becomes another program.
+const LINGER: Duration = Duration::from_secs(2);
+
 fn lock(directory: &Path) -> Result<File> {
     let path = directory.join("lock");
     let mut file = OpenOptions::new()
@@ -76,27 +81,40 @@ fn lock(directory: &Path) -> Result<File> {
         .mode(0o600)
         .open(&path)
         .with_context(|| format!("cannot write to the state directory {}", directory.display()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
-            let mut holder = String::new();
-            let _ = Read::by_ref(&mut file).take(20).read_to_string(&mut holder);
+    let begun = Instant::now();
+    while let Err(e) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if e != Errno::WOULDBLOCK {
+            return Err(io::Error::from(e)).with_context(|| format!("cannot lock {}", path.display()));
+        }
+        let holder = holder(&mut file);
+        if is_running(&holder) || begun.elapsed() > LINGER {
             bail!(
-                "the state directory {} is in use by process {}; wait for it to end",
-                directory.display(),
-                if holder.trim().is_empty() {
-                    "?"
-                } else {
-                    holder.trim()
-                }
+                "the state directory {} is in use by process {holder}; wait for it to end",
+                directory.display()
             );
         }
-        Err(e) => return Err(io::Error::from(e)).with_context(|| format!("cannot lock {}", path.display())),
+        std::thread::sleep(Duration::from_millis(5));
     }
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
     write!(file, "{}", std::process::id())?;
     Ok(file)
+}
+
+/// The number of the process that took the lock; `?` when it has not written it yet.
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| Read::by_ref(file).take(20).read_to_string(&mut text));
+    match text.trim() {
+        number if read.is_ok() && !number.is_empty() => number.to_owned(),
+        _ => "?".to_owned(),
+    }
+}
+
+fn is_running(process: &str) -> bool {
+    process.parse::<u32>().is_ok() && Path::new("/proc").join(process).exists()
 }
 
 #[cfg(test)]
@@ -121,6 +139,29 @@ mod tests {
         );
         drop(first);
         StateDirectory::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_outlives_its_process_for_a_moment_is_waited_for() {
+        // No process has a number beyond 2^22.
+        const NOBODY: &str = "99999999";
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("state");
+        let held = StateDirectory::open(&path).unwrap();
+        // As a child has it that was just being started: the same lock by another descriptor.
+        let child = held._lock.try_clone().unwrap();
+        drop(held);
+        fs::write(path.join("lock"), NOBODY).unwrap();
+        let refused = StateDirectory::open(&path).unwrap_err().to_string();
+        assert!(
+            refused.contains(&format!("in use by process {NOBODY}")),
+            "{refused}"
+        );
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| StateDirectory::open(&path));
+            drop(child);
+            second.join().unwrap().unwrap();
+        });
     }
 
     #[test]

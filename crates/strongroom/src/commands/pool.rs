@@ -1,3 +1,6 @@
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use serde::Serialize;
 use strongroom_control_plane::{NewPool, PoolRecord};
@@ -6,7 +9,7 @@ use strongroom_types::{ByteSize, Call, PoolId};
 
 use crate::cli::{Output, Pool};
 use crate::commands::absolute;
-use crate::drivers::{DIRECTORY, ENCRYPTION, FILE};
+use crate::drivers::{DIRECTORY, ENCRYPTION, FILE, MOUNT_POINT};
 use crate::output::{print, table};
 use crate::session::Session;
 
@@ -48,6 +51,16 @@ fn view(session: &Session, record: &PoolRecord, call: &Call) -> PoolView {
     }
 }
 
+/// Whether a file system is mounted on the directory. Where one is now, its absence later means that the volumes are away and
+/// not that there are none.
+fn is_mount_point(directory: &Path) -> bool {
+    let device = |path: &Path| path.metadata().map(|m| m.dev());
+    match (device(directory), device(&directory.join(".."))) {
+        (Ok(own), Ok(parent)) => own != parent,
+        _ => false,
+    }
+}
+
 pub(super) fn run(session: &Session, command: Pool, output: Output, call: &Call) -> Result<()> {
     let pools = match command {
         Pool::Add {
@@ -60,7 +73,12 @@ pub(super) fn run(session: &Session, command: Pool, output: Output, call: &Call)
                 .to_str()
                 .with_context(|| format!("{} is not UTF-8", directory.display()))?;
             let encryption = if no_encryption { "no" } else { "yes" };
-            let settings = [(DIRECTORY, text), (ENCRYPTION, encryption)];
+            let mounted = if is_mount_point(&directory) { "yes" } else { "no" };
+            let settings = [
+                (DIRECTORY, text),
+                (ENCRYPTION, encryption),
+                (MOUNT_POINT, mounted),
+            ];
             let settings = settings.map(|(k, v)| (k.to_owned(), v.to_owned()));
             session.agent.reach(name.clone());
             let record = session

@@ -30,6 +30,14 @@ impl Mount {
     }
 }
 
+impl Mount {
+    fn bind(from: &std::path::Path, at: &std::path::Path) -> Self {
+        let at = at.to_str().unwrap().to_owned();
+        tool("mount", &["--bind", from.to_str().unwrap(), &at]);
+        Self(at)
+    }
+}
+
 impl Drop for Mount {
     fn drop(&mut self) {
         tool("umount", &[&self.0]);
@@ -125,11 +133,45 @@ fn a_pool_that_becomes_read_only_or_vanishes() {
         .refused(&["keep"]);
     mount.remount("rw");
     assert_eq!(machine.assert_sound(), ["keep"]);
-        drop(mount);
+    drop(mount);
     machine.run(&["volume", "verify", "keep"]).refused(&["keep"]);
     let mount = Mount::tmpfs(&machine.pool(), "32m");
     machine.run(&["volume", "verify", "keep"]).refused(&["keep"]);
     drop(mount);
+}
+
+#[test]
+fn a_pool_that_is_not_mounted_loses_no_volume() {
+    needs_root();
+    let machine = Machine::bare();
+    let elsewhere = machine.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let storage = Mount::tmpfs(&elsewhere, "32m");
+    let mount = Mount::bind(&elsewhere, &machine.pool());
+    machine.ok(&["host", "probe"]);
+    let machine = machine.with_pool_and_offerings();
+    machine.create("keep", "secret-raw", "1M");
+    drop(mount);
+    let words = ["keep", "nothing is mounted"];
+    machine.run(&["volume", "delete", "keep"]).refused(&words);
+    machine.run(&["volume", "verify", "keep"]).refused(&["keep"]);
+    let create = [
+        "volume",
+        "create",
+        "v",
+        "--offering",
+        "secret-raw",
+        "--size",
+        "1M",
+    ];
+    machine.run(&create).refused(&["nothing is mounted"]);
+    assert_eq!(machine.pool_files(), Vec::<String>::new());
+    let mount = Mount::bind(&elsewhere, &machine.pool());
+    // What was begun may be a deletion, and then it ends now; the volume is whole or gone, and its key with it.
+    let left = machine.assert_sound();
+    assert!(left.is_empty() || left == ["keep"], "{left:?}");
+    drop(mount);
+    drop(storage);
 }
 
 #[test]

@@ -40,7 +40,8 @@ impl Forms {
             forms.add(hex::encode_upper(key).into_bytes());
             for shift in 0..3 {
                 // Before and behind it may stand anything: characters that depend on that are left out.
-                let text = base64::engine::general_purpose::STANDARD_NO_PAD.encode([&vec![0; shift], &key[..]].concat());
+                let text = base64::engine::general_purpose::STANDARD_NO_PAD
+                    .encode([&vec![0; shift], &key[..]].concat());
                 let (begin, end) = ((shift * 8).div_ceil(6), (shift + key.len()) * 8 / 6);
                 forms.add(text.as_bytes()[begin..end].to_vec());
             }
@@ -130,13 +131,21 @@ impl Watched {
         keys.dedup();
         assert!(keys.len() >= least, "only {} keys were handed over", keys.len());
         let forms = Forms::of(&keys);
-        assert!(forms.is_in(&text), "the search finds nothing even where the keys are");
+        assert!(
+            forms.is_in(&text),
+            "the search finds nothing even where the keys are"
+        );
 
         for said in &self.said {
             assert!(!forms.is_in(said.as_bytes()), "a key was said: {said}");
         }
         let mut files = Vec::new();
-        for place in [self.machine.path(), Path::new("/tmp"), Path::new("/dev/shm"), Path::new("/run")] {
+        for place in [
+            self.machine.path(),
+            Path::new("/tmp"),
+            Path::new("/dev/shm"),
+            Path::new("/run"),
+        ] {
             files_below(place, self.since, &mut files);
         }
         files.retain(|file| *file != handed_over);
@@ -152,10 +161,14 @@ impl Watched {
 
 #[test]
 fn every_form_of_a_key_is_found() {
-    let key: Vec<u8> = (0..64u8).map(|i| b"0123456789abcdef"[usize::from(i.wrapping_mul(7) % 16)]).collect();
+    let key: Vec<u8> = (0..64u8)
+        .map(|i| b"0123456789abcdef"[usize::from(i.wrapping_mul(7) % 16)])
+        .collect();
     let forms = Forms::of(std::slice::from_ref(&key));
     let base64 = |before: &[u8]| {
-        base64::engine::general_purpose::STANDARD.encode([before, &key, b"after"].concat()).into_bytes()
+        base64::engine::general_purpose::STANDARD
+            .encode([before, &key, b"after"].concat())
+            .into_bytes()
     };
     for text in [
         [b"x", &key[..], b"y"].concat(),
@@ -179,7 +192,17 @@ fn no_operation_lets_a_key_out() {
     let template = template.to_str().unwrap().to_owned();
     watched.works(&["host", "probe"]);
     for (volume, offering) in [("q", "secret"), ("r", "secret-raw")] {
-        watched.works(&["volume", "create", volume, "--offering", offering, "--size", "1M", "--template", &template]);
+        watched.works(&[
+            "volume",
+            "create",
+            volume,
+            "--offering",
+            offering,
+            "--size",
+            "1M",
+            "--template",
+            &template,
+        ]);
         watched.works(&["volume", "verify", volume]);
         watched.works(&["volume", "resize", volume, "2M"]);
         watched.fails(&["volume", "resize", volume, "1M"]);
@@ -195,10 +218,20 @@ fn no_operation_lets_a_key_out() {
     for script in ["exit 1", "kill -SEGV $$", "echo \"$@\" >&2; exit 2"] {
         for tool in ["qemu-img", "cryptsetup"] {
             let witness = WITNESS.rsplit_once('\n').unwrap().0;
-            watched.machine.replace_tool(tool, &format!("{witness}\n{script}"));
+            watched
+                .machine
+                .replace_tool(tool, &format!("{witness}\n{script}"));
         }
         watched.fails(&["volume", "verify", "q"]);
-        watched.fails(&["volume", "create", "v", "--offering", "secret-raw", "--size", "1M"]);
+        watched.fails(&[
+            "volume",
+            "create",
+            "v",
+            "--offering",
+            "secret-raw",
+            "--size",
+            "1M",
+        ]);
     }
     for tool in ["qemu-img", "cryptsetup"] {
         watched.machine.replace_tool(tool, WITNESS);

@@ -1,10 +1,5 @@
 //! The program as a user runs it, on real tools and real files.
-
-#![expect(
-    clippy::unwrap_used,
-    clippy::missing_panics_doc,
-    reason = "a test that cannot make its input has failed"
-)]
+#![cfg(test)]
 
 mod bad_input;
 mod faults;
