@@ -2,7 +2,7 @@ use strongroom_exec::{CommandSpec, Completed, Program};
 use strongroom_secret::SecretFile;
 
 use crate::answer::done;
-use crate::command::{Command, CommandLine, Steps};
+use crate::command::{Command, CommandLine, Layers, Steps};
 use crate::node::Node;
 use crate::option_list::OptionList;
 use crate::{Encrypted, Image, ImageFormat, KeyDerivation, Operation, QemuImgError, Refusal};
@@ -12,8 +12,10 @@ const SLOTS: u8 = 8;
 
 /// `qemu-img amend`: adds and removes keys of an encrypted image. The content and the key that encrypts it stay the same.
 ///
-/// The image is opened with a key that it has. A keyslot is written in place: keep a copy of the header, and prove the
-/// new key before the old one is removed.
+/// The image is opened with a key that it has, and [`QemuImg::run`](crate::QemuImg::run) opens it once more afterwards, with
+/// that key and with one that was added: [`QemuImgError::Unproven`] when one of them fails. Except for
+/// [`Amend::destroy_slot`], describe the image with a key that stays. A keyslot is written in place: keep a copy of the
+/// header.
 #[derive(Debug, Clone)]
 pub struct Amend<'k> {
     node: Node<'k>,
@@ -67,7 +69,8 @@ impl<'k> Amend<'k> {
         }
     }
 
-    /// Erases every keyslot that this key opens, but never the last one of the image.
+    /// Erases every keyslot that this key opens, but never the last one of the image. Refused when it is the key by which
+    /// the image is described.
     #[must_use]
     pub fn remove_key(image: &Image<'k, Encrypted>, key: &'k SecretFile) -> Self {
         Self {
@@ -103,7 +106,20 @@ impl<'k> Amend<'k> {
     }
 }
 
-impl<'k> Steps<'k> for Amend<'k> {}
+impl<'k> Steps<'k> for Amend<'k> {
+    fn to_prove(&self) -> Vec<Layers<'k>> {
+        let remaining = Layers(self.node.clone());
+        match self.change {
+            Change::Add { key, .. } => {
+                let mut added = self.node.clone();
+                added.key = Some(key);
+                vec![Layers(added), remaining]
+            }
+            Change::RemoveKey(_) | Change::RemoveSlot { even_last: false, .. } => vec![remaining],
+            Change::RemoveSlot { even_last: true, .. } => Vec::new(),
+        }
+    }
+}
 
 impl<'k> Command<'k> for Amend<'k> {
     type Answer = ();
@@ -143,6 +159,11 @@ impl<'k> Command<'k> for Amend<'k> {
                 derivation.write(&mut list, at);
             }
             Change::RemoveKey(key) => {
+                if node.key.is_some_and(|own| std::ptr::eq(own, *key)) {
+                    return Err(Refusal::KeyThatGoes {
+                        path: node.path().to_owned(),
+                    });
+                }
                 let id = line.secrets.add(key);
                 list.push(&format!("{at}state"), "inactive");
                 list.push(&format!("{at}old-secret"), id.to_string());

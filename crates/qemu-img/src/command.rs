@@ -92,6 +92,11 @@ pub trait Steps<'k> {
         false
     }
 
+    /// Which images have to open with their keys after it.
+    fn to_prove(&self) -> Vec<Layers<'k>> {
+        Vec::new()
+    }
+
     /// What has to be on stable storage after it.
     fn to_sync(&self) -> Option<&Path> {
         None

@@ -94,7 +94,8 @@ impl<'k> Command<'k> for Compare<'k> {
     fn answer(&self, completed: &Completed) -> Result<Comparison, QemuImgError> {
         match completed.code {
             0 => Ok(Comparison::Identical),
-            1 => Ok(Comparison::Different {
+            // Also the code of a command line that it does not take; it then prints no result.
+            1 if !completed.stdout.is_empty() => Ok(Comparison::Different {
                 at: mismatch(&completed.stdout),
             }),
             _ => Err(diagnose(Operation::Compare, completed)),

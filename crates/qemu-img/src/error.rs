@@ -115,6 +115,17 @@ pub enum QemuImgError {
         #[source]
         source: std::io::Error,
     },
+    /// The tool reported success, and what it changed does not open as it should.
+    #[error("{operation} was reported done, but {path:?} does not open with a key that it should have")]
+    Unproven {
+        /// What was done.
+        operation: Operation,
+        /// The image.
+        path: PathBuf,
+        /// What opening it said.
+        #[source]
+        source: Box<QemuImgError>,
+    },
     /// Another failure.
     #[error("{operation} failed with exit code {code}: {message}")]
     Failed {

@@ -34,9 +34,9 @@ impl<'k> Map<'k> {
     }
 
     /// The least that needs the key: where the first sector lies.
-    pub(crate) fn first_sector<S: Side>(image: &Image<'k, S>) -> Self {
+    pub(crate) fn first_sector(node: &Node<'k>) -> Self {
         Self {
-            node: image.node.clone(),
+            node: node.clone(),
             range: Some((0, SECTOR)),
             content: false,
         }

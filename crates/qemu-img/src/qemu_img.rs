@@ -1,3 +1,4 @@
+use std::io::ErrorKind;
 use std::path::Path;
 
 use strongroom_exec::{Program, Runner, Watch};
@@ -49,7 +50,8 @@ impl<R: Runner> QemuImg<R> {
     /// says encrypted or plain as described, names a backing file exactly when a base is described, and names no data
     /// file. One run of `info` is spent on each qcow2 layer. A path where an image is to be made must be free.
     ///
-    /// A copy is on stable storage when this returns.
+    /// A copy is on stable storage when this returns. After a change of keys the image was opened with the key that was
+    /// added, and with the one that it is described with.
     ///
     /// # Errors
     /// [`QemuImgError`].
@@ -75,6 +77,14 @@ impl<R: Runner> QemuImg<R> {
                 source,
             })?;
         let answer = command.answer(&completed)?;
+        for layers in command.to_prove() {
+            self.run(&Map::first_sector(&layers.0), call)
+                .map_err(|error| QemuImgError::Unproven {
+                    operation: command.operation(),
+                    path: layers.0.path().to_owned(),
+                    source: Box::new(error),
+                })?;
+        }
         if let Some(path) = command.to_sync() {
             sync(path)?;
         }
@@ -96,7 +106,7 @@ impl<R: Runner> QemuImg<R> {
     /// [`QemuImgError::WrongKey`] when a key opens no keyslot, [`QemuImgError::NotAsDescribed`] when the image is not
     /// encrypted.
     pub fn prove_key(&self, image: &Image<'_, Encrypted>, call: &Call) -> Result<(), QemuImgError> {
-        self.run(&Map::first_sector(image), call).map(drop)
+        self.run(&Map::first_sector(&image.node), call).map(drop)
     }
 
     /// Copies, with what depends on the file system of the target decided.
@@ -124,7 +134,12 @@ impl<R: Runner> QemuImg<R> {
             Condition::Described(layers) => self.ensure_described(&layers.0, call),
             Condition::Absent(path) => match std::fs::symlink_metadata(path) {
                 Ok(_) => Err(Refusal::Exists { path: path.clone() }.into()),
-                Err(_) => Ok(()),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                Err(source) => Err(QemuImgError::File {
+                    doing: "look at",
+                    path: path.clone(),
+                    source,
+                }),
             },
             Condition::NoSnapshot(layers, name) => match self.count_snapshots(&layers.0, name, call)? {
                 0 => Ok(()),

@@ -65,6 +65,12 @@ pub enum Refusal {
         /// The image.
         path: PathBuf,
     },
+    /// The key that goes is the one that the image is opened with: nobody would know whether another one opens it.
+    #[error("{path:?} is opened with the very key that is to go; describe it with one that stays")]
+    KeyThatGoes {
+        /// The image.
+        path: PathBuf,
+    },
     /// A LUKS1 header has eight keyslots.
     #[error("there is no keyslot {slot}: they are numbered 0 to 7")]
     NoSuchSlot {

@@ -178,15 +178,26 @@ fn values_out_of_range() {
         let add = Bitmap::add_granular(&Image::qcow2("/a"), &BitmapName::new("b").unwrap(), granularity);
         assert!(matches!(refused(&add), Refusal::Option { .. }), "{granularity}");
     }
-    for layout in [Layout::luks(&key, LuksOptions::default()).preallocation(Preallocation::Metadata)] {
-        let create = Create::sized(&NewImage::new("/a", layout), size(1));
-        assert!(matches!(
-            refused(&create),
-            Refusal::Option {
-                option: "preallocation",
-                ..
-            }
-        ));
+    let metadata = Preallocation::Metadata;
+    let luks = NewImage::new(
+        "/a",
+        Layout::luks(&key, LuksOptions::default()).preallocation(metadata),
+    );
+    let raw = NewImage::new("/a", Layout::raw().preallocation(metadata));
+    for refusal in [
+        refused(&Create::sized(&luks, size(1))),
+        refused(&Create::sized(&raw, size(1))),
+    ] {
+        assert!(
+            matches!(
+                refusal,
+                Refusal::Option {
+                    option: "preallocation",
+                    ..
+                }
+            ),
+            "{refusal:?}"
+        );
     }
 }
 

@@ -1,8 +1,10 @@
+use std::num::{NonZeroU8, NonZeroU32};
 use std::sync::{Arc, Mutex};
 
 use strongroom_qemu_img::{
-    Compare, Comparison, Convert, ConvertOptions, Create, Declassify, Image, Layout, NewImage, Qcow2Options,
-    QemuImgError, Refusal, Resize, Snapshot, SnapshotName,
+    Cipher, Compare, Comparison, Convert, ConvertOptions, Create, Declassify, Hash, Image, KeyDerivation,
+    Layout, LuksOptions, NewImage, Preallocation, Qcow2Options, QemuImgError, Refusal, Resize, Snapshot,
+    SnapshotName, TargetCache,
 };
 use strongroom_types::{ByteSize, Call};
 
@@ -12,11 +14,19 @@ use crate::{CANARY, Lab, OTHER_KEY, SIZE, content, fast, has_canary, run, same, 
 fn encrypted_stays_encrypted_under_a_new_key() {
     let lab = Lab::new();
     let source = lab.qcow2_luks("from");
-    let target = NewImage::new(
-        lab.path("to"),
-        Layout::qcow2_luks(&OTHER_KEY, Qcow2Options::new(), fast()),
-    );
+    let encryption = LuksOptions::new(KeyDerivation::Milliseconds(NonZeroU32::new(20).unwrap()))
+        .cipher(Cipher::Aes128Xts)
+        .hash(Hash::Sha512);
+    let layout = Layout::qcow2_luks(&OTHER_KEY, Qcow2Options::new(), encryption)
+        .preallocation(Preallocation::Metadata);
+    let target = NewImage::new(lab.path("to"), layout);
     run(&Convert::new(&source, &target)).unwrap();
+    let luks = tool()
+        .info(&target.image(), &Call::new())
+        .unwrap()
+        .encryption
+        .unwrap();
+    assert_eq!((&*luks.cipher_alg, &*luks.hash_alg), ("aes-128", "sha512"));
     assert!(!has_canary(target.path()));
     assert!(same(&source, &target.image()));
     assert!(same(&Image::raw(lab.template()), &target.image()));
@@ -63,6 +73,27 @@ fn plain_goes_anywhere_by_flags_and_by_options() {
     let plain = NewImage::new(lab.path("plain"), Layout::raw());
     run(&Convert::new(&source.clone().by_flags(), &plain)).unwrap();
     assert!(same(&source.by_flags(), &plain.image().by_flags()));
+}
+
+#[test]
+fn a_copy_is_the_same_however_it_is_written() {
+    let lab = Lab::new();
+    let source = Image::raw(lab.template());
+    let sixteen = NonZeroU8::new(16).unwrap();
+    for options in [
+        ConvertOptions::new(),
+        ConvertOptions::new().cache(TargetCache::Unsafe),
+        ConvertOptions::new().cache(TargetCache::Direct),
+        ConvertOptions::fast().out_of_order(false),
+        ConvertOptions::new()
+            .parallel(sixteen)
+            .rate(ByteSize::mib(1 << 10)),
+    ] {
+        let target = NewImage::new(lab.path("to"), Layout::qcow2(Qcow2Options::new()));
+        run(&Convert::new(&source, &target).options(options)).unwrap();
+        assert!(same(&source, &target.image()), "{options:?}");
+        std::fs::remove_file(target.path()).unwrap();
+    }
 }
 
 #[test]

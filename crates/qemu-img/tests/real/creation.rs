@@ -99,6 +99,18 @@ fn a_path_where_something_is_stays_as_it_is() {
 }
 
 #[test]
+fn where_nobody_can_look_nothing_is_made() {
+    let lab = Lab::new();
+    let below_a_file = lab.write("file", b"precious").join("image");
+    let create = Create::sized(&NewImage::new(&below_a_file, Layout::raw()), size(SIZE));
+    let error = run(&create).unwrap_err();
+    assert!(
+        matches!(&error, QemuImgError::File { doing: "look at", path, .. } if *path == below_a_file),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn an_overlay_in_clear_over_an_encrypted_base_is_refused_however_the_base_is_described() {
     let lab = Lab::new();
     let (qcow2, luks) = (lab.write("qcow2", &QCOW2_LUKS), lab.write("luks", &LUKS));

@@ -2,11 +2,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use strongroom_exec::{CommandSpec, Completed, Program, RunError, Runner, Watch};
+use strongroom_exec::{CommandSpec, Completed, Program, RunError, Runner, SystemRunner, Watch};
 use strongroom_qemu_img::{
-    Compare, Convert, ConvertOptions, Create, Encrypted, Image, Info, Layout, Map, NewImage, Preallocation,
-    QemuImg, QemuImgError, Resize, Target,
+    Amend, Command, Compare, Comparison, Convert, ConvertOptions, Create, Encrypted, Image, Info,
+    KeyDerivation, Layout, Map, NewImage, Preallocation, QemuImg, QemuImgError, Resize, Target,
 };
+use strongroom_secret::{Passphrase, SecretFile};
 use strongroom_types::{ByteSize, Call, Cancellation};
 
 use crate::{KEY, Lab, QCOW2_LUKS, run, size, tool};
@@ -107,22 +108,64 @@ fn a_copy_that_is_late() {
     );
 }
 
+/// Keeps what was said to the tool and what the tool said.
+#[derive(Debug, Default)]
+struct Eavesdropper(Mutex<Vec<u8>>);
+
+impl Runner for Eavesdropper {
+    fn run(&self, command: &CommandSpec<'_>, watch: &Watch<'_>) -> Result<Completed, RunError> {
+        let done = SystemRunner::new().run(command, watch);
+        let mut heard = self.0.lock().unwrap();
+        heard.extend(format!("{command:?}\n{done:?}\n").bytes());
+        if let Ok(done) = &done {
+            heard.extend(&done.stdout);
+            heard.extend(&done.stderr);
+        }
+        done
+    }
+}
+
 #[test]
-fn messages_carry_no_key() {
+fn neither_a_command_nor_the_tool_nor_an_error_says_a_passphrase() {
     let lab = Lab::new();
-    let text = "a passphrase that nobody should read";
-    let passphrase = strongroom_secret::Passphrase::import(text.as_bytes().to_vec().into()).unwrap();
-    let key = strongroom_secret::SecretFile::new(&passphrase).unwrap();
-    let image = Image::qcow2_luks(lab.write("q", &QCOW2_LUKS), &key);
-    let error = tool().prove_key(&image, &Call::new()).unwrap_err();
-    let spec = strongroom_qemu_img::Command::spec(&Map::of(&image), tool().program()).unwrap();
-    for shown in [
-        error.to_string(),
-        format!("{error:?}"),
-        format!("{image:?}"),
-        format!("{spec:?}"),
+    let text = " canary, passphrase that nobody reads ";
+    let passphrase = Passphrase::import(text.as_bytes().to_vec().into()).unwrap();
+    let key = SecretFile::new(&passphrase).unwrap();
+    let ear = Arc::new(Eavesdropper::default());
+    let tool = QemuImg::new(tool().program().clone(), Arc::clone(&ear));
+    let call = Call::new();
+    let (ours, image) = (
+        lab.qcow2_luks("q"),
+        Image::qcow2_luks(lab.write("q", &QCOW2_LUKS), &key),
+    );
+    let wrong = tool.prove_key(&image, &call).unwrap_err();
+    tool.run(&Amend::add_key(&ours, &key, KeyDerivation::Fast), &call)
+        .unwrap();
+    let broken = Image::luks(lab.write("broken", b"LUKS\xba\xbe\0\x01"), &key);
+    let mut shown = format!("{image:?}");
+    for error in [
+        wrong,
+        tool.run(&Resize::grow(&image, size(512)), &call).unwrap_err(),
+        tool.prove_key(&Image::luks(lab.path("q"), &key), &call)
+            .unwrap_err(),
+        tool.prove_key(&broken, &call).unwrap_err(),
     ] {
-        assert!(!shown.contains("nobody should"), "{shown}");
+        shown += &format!("{error}\n{error:?}\n");
+    }
+    tool.run(&Compare::new(&ours, &image), &call).unwrap();
+    tool.run(&Amend::remove_key(&ours, &key), &call).unwrap();
+
+    let mut heard = std::mem::take(&mut *ear.0.lock().unwrap());
+    assert!(
+        heard.windows(6).any(|window| window == b"secret"),
+        "the ear is deaf"
+    );
+    heard.extend(shown.bytes());
+    let hexadecimal: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let decimal = format!("{:?}", text.as_bytes());
+    for sign in [text, &text[1..12], &hexadecimal, &decimal[1..30]] {
+        let said = heard.windows(sign.len()).any(|window| window == sign.as_bytes());
+        assert!(!said, "{sign}: {}", String::from_utf8_lossy(&heard));
     }
 }
 
@@ -174,6 +217,22 @@ fn hostile_answers_are_errors() {
         answered(1, "{}"),
         Err(QemuImgError::Failed { code: 1, .. })
     ));
+}
+
+/// `qemu-img compare` ends with 1 for images that differ, and for a command line that it does not take.
+#[test]
+fn a_comparison_that_was_not_made_is_not_taken_for_a_difference() {
+    let answer = |stdout: &str, stderr: &str| {
+        let a = Image::raw("/a");
+        Command::answer(&Compare::new(&a, &a), &Completed::new(1, stdout, stderr))
+    };
+    let unmade = answer("", "qemu-img: unrecognized option '--new'\n");
+    assert!(
+        matches!(unmade, Err(QemuImgError::Failed { code: 1, .. })),
+        "{unmade:?}"
+    );
+    let differ = answer("Content mismatch at offset 512!\n", "").unwrap();
+    assert_eq!(differ, Comparison::Different { at: Some(512) });
 }
 
 #[test]

@@ -1,9 +1,13 @@
+use std::time::{Duration, Instant};
+
+use strongroom_exec::{CommandSpec, Completed, Program, RunError, Runner, SystemRunner, Watch};
 use strongroom_qemu_img::{
-    Amend, Create, Encrypted, Image, KeyDerivation, Layout, NewImage, QemuImgError, Refusal,
+    Amend, Create, Encrypted, Image, KeyDerivation, Layout, NewImage, QemuImg, QemuImgError, Refusal,
 };
+use strongroom_secret::SecretFile;
 use strongroom_types::Call;
 
-use crate::{KEY, LUKS, Lab, OTHER_KEY, QCOW2_LUKS, run, size, tool};
+use crate::{KEY, LUKS, Lab, OTHER_KEY, OTHER_PASSPHRASE, QCOW2_LUKS, run, size, tool};
 
 fn prove(image: &Image<'_, Encrypted>) -> Result<(), QemuImgError> {
     tool().prove_key(image, &Call::new())
@@ -88,7 +92,13 @@ fn rotate(old: &Image<'_, Encrypted>, new: &Image<'_, Encrypted>) {
     assert!(is_wrong_key(&prove(old)));
     prove(new).unwrap();
 
-    for last in [Amend::remove_key(new, &OTHER_KEY), Amend::remove_slot(new, 5)] {
+    let own = run(&Amend::remove_key(new, &OTHER_KEY)).unwrap_err();
+    assert!(
+        matches!(own, QemuImgError::Refused(Refusal::KeyThatGoes { .. })),
+        "{own:?}"
+    );
+    let twin = SecretFile::new(&OTHER_PASSPHRASE).unwrap();
+    for last in [Amend::remove_key(new, &twin), Amend::remove_slot(new, 5)] {
         let refusal = run(&last).unwrap_err();
         assert!(
             matches!(refusal, QemuImgError::Refused(Refusal::LastKey { .. })),
@@ -113,4 +123,90 @@ fn keys_of_raw_luks_are_added_removed_and_destroyed() {
     let lab = Lab::new();
     let old = lab.luks("l");
     rotate(&old, &Image::luks(lab.path("l"), &OTHER_KEY));
+}
+
+#[test]
+fn who_takes_away_the_key_that_he_came_with_is_told() {
+    let lab = Lab::new();
+    let image = lab.luks("l");
+    run(&Amend::add_key(&image, &OTHER_KEY, KeyDerivation::Fast)).unwrap();
+    let other = Image::luks(lab.path("l"), &OTHER_KEY);
+    let unproven = run(&Amend::remove_slot(&image, 0)).unwrap_err();
+    let QemuImgError::Unproven { source, .. } = &unproven else {
+        panic!("the key of the description opens nothing any more: {unproven:?}");
+    };
+    assert!(matches!(**source, QemuImgError::WrongKey { .. }), "{unproven:?}");
+    prove(&other).unwrap();
+}
+
+/// Runs a change of keys for so long and then kills it, as a power cut would.
+#[derive(Debug)]
+struct Impatient(Duration);
+
+impl Runner for Impatient {
+    fn run(&self, command: &CommandSpec<'_>, watch: &Watch<'_>) -> Result<Completed, RunError> {
+        if command.arguments().next() != Some("amend".as_ref()) {
+            return SystemRunner::new().run(command, watch);
+        }
+        let timeout = Program::find("timeout").expect("apt-get install coreutils");
+        let limit = format!("{:.3}", self.0.as_secs_f64());
+        let mut spec = CommandSpec::new(timeout).args(["-s", "KILL", &limit]);
+        spec.push(command.program().path());
+        for word in command.arguments() {
+            spec.push(word);
+        }
+        for descriptor in command.descriptors() {
+            spec.pass(*descriptor);
+        }
+        SystemRunner::new().run(&spec, watch)
+    }
+}
+
+#[test]
+fn a_change_killed_at_any_instant_leaves_the_key_that_stays() {
+    let lab = Lab::new();
+    for image in [lab.luks("l"), lab.qcow2_luks("q")] {
+        let path = image.location().path().to_owned();
+        let add = Amend::add_key(&image, &OTHER_KEY, KeyDerivation::Fast);
+        let one = std::fs::read(&path).unwrap();
+        let begun = Instant::now();
+        run(&add).unwrap();
+        let adding = begun.elapsed();
+        let two = std::fs::read(&path).unwrap();
+        let begun = Instant::now();
+        run(&Amend::remove_key(&image, &OTHER_KEY)).unwrap();
+        let removing = begun.elapsed();
+
+        let hurried = |patience| {
+            let patience = Duration::max(patience, Duration::from_millis(1));
+            QemuImg::new(tool().program().clone(), Impatient(patience))
+        };
+        let mut killed = 0;
+        // Before the cost was measured, for about a second, nothing is written.
+        for hundredths in [90, 97] {
+            std::fs::write(&path, &one).unwrap();
+            killed += u32::from(
+                hurried(adding * hundredths / 100)
+                    .run(&add, &Call::new())
+                    .is_err(),
+            );
+            prove(&image).unwrap();
+        }
+        for step in 1..=6 {
+            std::fs::write(&path, &two).unwrap();
+            let remove = Amend::remove_key(&image, &OTHER_KEY);
+            killed += u32::from(hurried(removing * step / 6).run(&remove, &Call::new()).is_err());
+            prove(&image).unwrap();
+            match run(&remove) {
+                // It was removed before the kill.
+                Ok(()) | Err(QemuImgError::WrongKey { .. }) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+            prove(&image).unwrap();
+        }
+        assert!(
+            killed > 0,
+            "nothing was killed within {adding:?} and {removing:?}"
+        );
+    }
 }
