@@ -1,8 +1,10 @@
 use std::fs::{File, Permissions};
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use strongroom_types::{Call, EncryptionFormat};
 use uuid::Uuid;
 
@@ -38,6 +40,9 @@ impl Precaution<'_> {
     pub(crate) fn check(self, target: &Target) -> Result<(), CryptsetupError> {
         match self {
             Self::Waived => Ok(()),
+            Self::Backup(backup) if backup.is_the_volume(target)? => Err(CryptsetupError::BackupIsVolume {
+                path: backup.path().to_owned(),
+            }),
             Self::Backup(backup) if backup.is_current(target)? => Ok(()),
             Self::Backup(backup) => Err(CryptsetupError::StaleBackup {
                 backup: backup.path().to_owned(),
@@ -78,6 +83,11 @@ impl HeaderBackup {
         begins_with(&header, backup.take(self.length), self.path())
     }
 
+    fn is_the_volume(&self, target: &Target) -> Result<bool, CryptsetupError> {
+        let backup = Disk::open(self.path(), Sharing::Anybody)?;
+        Ok(backup.is_same_as(&Disk::open(target.header_device(), Sharing::Anybody)?))
+    }
+
     /// The backup as a volume with its header, which opens but has no payload.
     pub(crate) fn as_target(&self) -> &Target {
         &self.target
@@ -88,8 +98,9 @@ impl Cryptsetup {
     /// Copies the header and keyslots of a volume into a new file.
     ///
     /// Promises that the file did not exist before, that nobody but its owner can read it (mode 0400), that
-    /// it holds what the header is now, byte for byte, and that it is on stable storage. When it fails, no
-    /// file is left unless the process itself was killed.
+    /// it holds what the header is now, byte for byte, and that it is on stable storage. It has its name only
+    /// once all of this is so. When it fails, no file is left; when the process itself is killed, one may be
+    /// left in the same directory whose name begins with `.header-backup-`.
     ///
     /// # Errors
     /// [`CryptsetupError::Exists`] when something is at that path; as [`Cryptsetup::header`];
@@ -101,16 +112,18 @@ impl Cryptsetup {
         to: impl AsRef<Path>,
     ) -> Result<HeaderBackup, CryptsetupError> {
         let to = absolute(to.as_ref())?;
+        let exists = |to: &Path| CryptsetupError::Exists { path: to.to_owned() };
         self.header(call, target)?;
         if to.symlink_metadata().is_ok() {
-            return Err(CryptsetupError::Exists { path: to });
+            return Err(exists(&to));
         }
-        let attempt = Unfinished(Some(to.clone()));
-        let spec = command::back_up_header(self.program(), target, &to);
+        // Under a name that nobody else uses until it is whole: what fails is then ours to remove.
+        let attempt = Unfinished(to.with_file_name(format!(".header-backup-{}", Uuid::new_v4())));
+        let spec = command::back_up_header(self.program(), target, &attempt.0);
         self.run(call, "luksHeaderBackup", target.header_device(), &spec)?;
-        std::fs::set_permissions(&to, Permissions::from_mode(0o400))
-            .map_err(|e| CryptsetupError::io("protect", &to, e))?;
-        let backup = self.header_backup(call, target.format(), &to)?;
+        std::fs::set_permissions(&attempt.0, Permissions::from_mode(0o400))
+            .map_err(|e| CryptsetupError::io("protect", &attempt.0, e))?;
+        let backup = self.header_backup(call, target.format(), &attempt.0)?;
         if !backup.is_current(target)? {
             let finding = "the backup differs from the header";
             return Err(CryptsetupError::Unproven {
@@ -119,10 +132,16 @@ impl Cryptsetup {
                 finding,
             });
         }
-        Disk::open(&to, Sharing::Anybody)?.sync()?;
+        Disk::open(&attempt.0, Sharing::Anybody)?.sync()?;
+        publish(&attempt.0, &to).map_err(|e| match e.kind() {
+            ErrorKind::AlreadyExists => exists(&to),
+            _ => CryptsetupError::io("name", &to, e),
+        })?;
         sync_directory_of(&to)?;
-        attempt.succeeded();
-        Ok(backup)
+        Ok(HeaderBackup {
+            target: Target::new(target.format(), to)?,
+            ..backup
+        })
     }
 
     /// A backup that was made before, by this crate or by cryptsetup.
@@ -156,20 +175,21 @@ impl Cryptsetup {
     }
 }
 
-/// A backup that may be incomplete, and goes unless it succeeds. cryptsetup leaves what it has written when
-/// there is no more room.
-struct Unfinished(Option<PathBuf>);
-
-impl Unfinished {
-    fn succeeded(mut self) {
-        self.0 = None;
-    }
-}
+/// A backup that may be incomplete, and goes unless it was given another name. cryptsetup leaves what it has written
+/// when there is no more room.
+struct Unfinished(PathBuf);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            let _ = std::fs::remove_file(path);
-        }
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Gives a file its name, never in the place of another file.
+fn publish(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // NFS, and file systems in user space, do not know how.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => std::fs::hard_link(from, to),
+        outcome => outcome.map_err(io::Error::from),
     }
 }

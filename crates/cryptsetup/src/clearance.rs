@@ -77,6 +77,11 @@ impl Format {
         match target.detached_header() {
             None => self.judge(&disk, need, overwrite)?,
             Some(header) => {
+                if Disk::open(header, Sharing::Anybody).is_ok_and(|header| header.is_same_as(&disk)) {
+                    return Err(CryptsetupError::HeaderOnPayload {
+                        path: header.to_owned(),
+                    });
+                }
                 self.judge(&disk, 0, Overwrite::Nothing)?;
                 match Disk::open(header, Sharing::Nobody) {
                     Err(CryptsetupError::DeviceMissing { .. }) => header_file = Some(need),
@@ -167,7 +172,8 @@ impl Cleared<'_> {
         self.size
     }
 
-    /// The command that formats. It is only as good as the look before it: run it at once.
+    /// The command that formats. It is only as good as the look before it: run it at once, and keep others away from the
+    /// device, as [`Cryptsetup::format`](crate::Cryptsetup::format) does with a lock.
     #[must_use]
     pub fn command<'k>(&self, program: &Program, key: &'k SecretFile) -> CommandSpec<'k> {
         let Self { format, target, .. } = self;

@@ -1,7 +1,7 @@
 //! The command lines, as values that compare. They are pure: nothing is looked at, nothing runs.
 //!
 //! [`Cryptsetup`](crate::Cryptsetup) runs them with the checks before and after that make them safe; cryptsetup itself has
-//! next to none when nobody sits at a terminal. `luksFormat` is made by [`Cleared::command`](crate::Cleared::command), which
+//! next to none when nobody sits at a terminal; where it holds the lock of a file itself, it adds `--disable-locks`. `luksFormat` is made by [`Cleared::command`](crate::Cleared::command), which
 //! exists only for a device that was found blank.
 //!
 //! Keys are always files, which the tool takes whole; without `--key-file` it would stop at a newline. The version of LUKS is

@@ -5,6 +5,7 @@ use strongroom_exec::{CommandSpec, Completed, Program, Runner, Watch};
 use strongroom_types::{Call, EncryptionFormat};
 use uuid::Uuid;
 
+use crate::claim::Claim;
 use crate::disk::{Disk, Sharing};
 use crate::exit::outcome;
 use crate::header::expect_version;
@@ -18,13 +19,19 @@ use crate::{CryptsetupError, Header, HeaderError, Target, command, luks1, luks2}
 pub struct Cryptsetup {
     program: Program,
     runner: Arc<dyn Runner>,
+    /// What is claimed for the operation that this copy carries out.
+    pub(crate) claim: Option<Arc<Claim>>,
 }
 
 impl Cryptsetup {
     /// This program, run by this runner.
     #[must_use]
     pub fn new(program: Program, runner: Arc<dyn Runner>) -> Self {
-        Self { program, runner }
+        Self {
+            program,
+            runner,
+            claim: None,
+        }
     }
 
     /// The program in one of the system's directories, run by this runner.
@@ -132,9 +139,10 @@ impl Cryptsetup {
     ) -> Result<Completed, CryptsetupError> {
         call.check()
             .map_err(|source| CryptsetupError::Interrupted { action, source })?;
+        let under_claim = self.claim.as_ref().map(|claim| claim.apply(spec.clone()));
         let done = self
             .runner
-            .run(spec, &Watch::call(call))
+            .run(under_claim.as_ref().unwrap_or(spec), &Watch::call(call))
             .map_err(|source| CryptsetupError::Run { action, source })?;
         outcome(action, path, done)
     }

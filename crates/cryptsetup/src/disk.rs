@@ -1,12 +1,20 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use strongroom_types::DeviceSize;
 
 use crate::CryptsetupError;
+
+/// How long a device that is held may be held: whoever attaches loop devices claims, for an instant, also such as are
+/// somebody else's.
+pub(crate) const GLANCE: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 
 /// A block device or regular file, open for reading.
 #[derive(Debug)]
@@ -15,6 +23,8 @@ pub(crate) struct Disk {
     path: PathBuf,
     size: u64,
     block: bool,
+    /// The number of the device, or those of the file.
+    identity: (u64, u64),
 }
 
 /// With whom a block device may be shared while we look. Regular files know no such thing.
@@ -60,12 +70,18 @@ impl Disk {
         if sharing == Sharing::Nobody && seen.file_type().is_block_device() {
             flags |= OFlags::EXCL;
         }
-        let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| refuse(e.into()))?;
+        let patience = Instant::now() + GLANCE;
+        let opened = loop {
+            match rustix::fs::open(path, flags, Mode::empty()) {
+                Err(Errno::BUSY) if Instant::now() < patience => thread::sleep(PAUSE),
+                outcome => break outcome.map_err(|e| refuse(e.into()))?,
+            }
+        };
         let mut file = File::from(opened);
-        let is = file
+        let examined = file
             .metadata()
-            .map_err(|e| CryptsetupError::io("examine", path, e))?
-            .file_type();
+            .map_err(|e| CryptsetupError::io("examine", path, e))?;
+        let is = examined.file_type();
         if let Some(kind) = kind(is) {
             return Err(not_a_disk(kind));
         }
@@ -77,6 +93,11 @@ impl Disk {
             path: path.to_owned(),
             size,
             block: is.is_block_device(),
+            identity: if is.is_block_device() {
+                (examined.rdev(), 0)
+            } else {
+                (examined.dev(), examined.ino())
+            },
         })
     }
 
@@ -130,6 +151,11 @@ impl Disk {
     /// Whether holes cost nothing to skip.
     pub(crate) fn is_block(&self) -> bool {
         self.block
+    }
+
+    /// Whether both are one file or one device, whatever their paths.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.identity == other.identity
     }
 
     /// Reads up to the length of `buffer`; fewer bytes only at the end of the disk.

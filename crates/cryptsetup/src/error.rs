@@ -67,6 +67,12 @@ pub enum CryptsetupError {
         /// The sizes.
         source: GeometryError,
     },
+    /// The payload would overwrite its own header.
+    #[error("{path:?} is to hold both the payload and its detached header")]
+    HeaderOnPayload {
+        /// The path of the header.
+        path: PathBuf,
+    },
     /// There is something on the device, so it is not formatted.
     #[error(
         "{path:?} is not blank: {found} at byte {offset}; nothing was written; wipe it first if it may go"
@@ -195,6 +201,22 @@ pub enum CryptsetupError {
     /// The backup does not hold what the device's header is now.
     #[error("the header backup {backup:?} is not that of {device:?} as it is now; take a new one")]
     StaleBackup {
+        /// The backup.
+        backup: PathBuf,
+        /// The device or the file of the detached header.
+        device: PathBuf,
+    },
+    /// What was given as the backup of a header is that header.
+    #[error("{path:?} is the volume's own header, and no backup of it")]
+    BackupIsVolume {
+        /// The path of the backup.
+        path: PathBuf,
+    },
+    /// The volume was formatted anew after the backup was taken, with the same UUID: what was written since would be lost.
+    #[error(
+        "{backup:?} has another volume key than {device:?}, which was formatted anew since; nothing was written"
+    )]
+    OtherVolumeKey {
         /// The backup.
         backup: PathBuf,
         /// The device or the file of the detached header.

@@ -116,10 +116,13 @@ impl Cryptsetup {
     /// Makes a volume that the key opens.
     ///
     /// Requires a device or file that is blank, by [`inspect`](crate::inspect) and wherever the header would
-    /// lie, and that nobody has open exclusively; or, with [`Overwrite::OurUnfinished`], one where an earlier
-    /// call with the same UUID did not come to its end. Anything else is refused before anything is written.
-    /// A detached header goes into a file that does not exist yet, made with mode 0600, or onto a blank
-    /// device.
+    /// lie, and that nobody has open exclusively or in QEMU; or, with
+    /// [`Overwrite::OurUnfinished`], one where an earlier call with the same UUID did not come to its end.
+    /// Anything else is refused before anything is written. A detached header goes into a file that does not
+    /// exist yet, made with mode 0600, or onto a blank device.
+    ///
+    /// From the look to the end the device is locked with `flock`, also while the tool outlives this process.
+    /// Of several calls at once one formats; the others wait and find its header.
     ///
     /// Promises that the header on the device is of the target's version, of this UUID and cipher, that the
     /// payload has at least one sector, that the size of the device is what it was, that the key opens it,
@@ -132,6 +135,20 @@ impl Cryptsetup {
     /// [`CryptsetupError::Run`] and the rest: the header may be half-written; the same call with
     /// [`Overwrite::OurUnfinished`] begins anew.
     pub fn format(
+        &self,
+        call: &Call,
+        target: &Target,
+        format: &Format,
+        key: &SecretFile,
+        overwrite: Overwrite,
+    ) -> Result<Formatted, CryptsetupError> {
+        let mut places = vec![target.device()];
+        places.extend(target.detached_header());
+        self.claiming(call, target, &places)?
+            .format_claimed(call, target, format, key, overwrite)
+    }
+
+    fn format_claimed(
         &self,
         call: &Call,
         target: &Target,

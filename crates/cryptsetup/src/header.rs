@@ -8,8 +8,8 @@ use crate::content::LUKS_MAGIC;
 use crate::disk::{Disk, Sharing};
 use crate::target::Target;
 
-/// What a LUKS header says, of either version. It holds nothing secret: salts, digests and key material are
-/// left out.
+/// What a LUKS header says, of either version. It holds nothing secret, and shows neither salts nor digests nor key
+/// material.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Header {
@@ -31,6 +31,8 @@ pub struct Header {
     pub keyslots: BTreeMap<u8, Keyslot>,
     /// For how many more keyslots there is room.
     pub free_keyslots: u8,
+    /// What tells one volume key from another: the salted digests of it.
+    pub(crate) volume_key: Vec<u8>,
 }
 
 /// One way to open a volume.

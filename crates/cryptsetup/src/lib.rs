@@ -2,6 +2,7 @@
 
 mod backup;
 mod cipher;
+mod claim;
 mod clearance;
 pub mod command;
 mod content;

@@ -72,6 +72,7 @@ pub(crate) fn read(bytes: &[u8; LENGTH]) -> Result<Header, HeaderError> {
         payload_offset,
         keyslots,
         free_keyslots,
+        volume_key: part(bytes, 112, 52).to_vec(),
     })
 }
 

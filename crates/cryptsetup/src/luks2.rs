@@ -78,6 +78,10 @@ struct Digest {
     segments: Vec<String>,
     #[serde(default)]
     iterations: u32,
+    #[serde(default)]
+    salt: String,
+    #[serde(default)]
+    digest: String,
 }
 
 /// Puts the two parts together. Keyslots that open no segment are left out.
@@ -95,8 +99,12 @@ pub(crate) fn read(identity: Identity, metadata: &[u8]) -> Result<Header, Header
             .values()
             .any(|d| !d.segments.is_empty() && d.keyslots.contains(&name))
     };
+    let mut volume_key = Vec::new();
     for digest in metadata.digests.values() {
         iterations("its volume key digest", digest.iterations)?;
+        if !digest.segments.is_empty() {
+            volume_key.extend(digest.salt.bytes().chain(digest.digest.bytes()));
+        }
     }
     let mut room = size("size of the keyslots", &metadata.config.keyslots_size)?;
     let mut free_keyslots = MOST_SLOTS;
@@ -125,6 +133,7 @@ pub(crate) fn read(identity: Identity, metadata: &[u8]) -> Result<Header, Header
         payload_offset: PayloadOffset::new(offset).map_err(HeaderError::Payload)?,
         keyslots,
         free_keyslots: free_keyslots.min(rooms),
+        volume_key,
     })
 }
 

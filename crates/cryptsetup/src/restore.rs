@@ -22,7 +22,7 @@ impl Cryptsetup {
     /// Writes header and keyslots of a backup back to its volume.
     ///
     /// Before anything is written, the key must open the backup, and the device must be large enough, not in
-    /// use, and what `onto` says. Promises that afterwards the header is that of the backup, byte for byte,
+    /// use, and what `onto` says; where it has a sound header, that must be for the same volume key. Promises that afterwards the header is that of the backup, byte for byte,
     /// that the key opens the volume, and that this is on stable storage.
     ///
     /// Keyslots that were added, changed or removed since the backup was taken are as they were then.
@@ -30,8 +30,8 @@ impl Cryptsetup {
     /// # Errors
     /// [`CryptsetupError::WrongPassphrase`] with the backup's path when the key does not open it;
     /// [`CryptsetupError::WrongVolume`], [`CryptsetupError::WrongFormat`], [`CryptsetupError::NotLuks`],
-    /// [`CryptsetupError::NotBlank`], [`CryptsetupError::TooSmall`], [`CryptsetupError::Busy`] for a device
-    /// that will not do: nothing was written. [`CryptsetupError::Run`] and the rest: the header may be
+    /// [`CryptsetupError::NotBlank`], [`CryptsetupError::OtherVolumeKey`], [`CryptsetupError::TooSmall`],
+    /// [`CryptsetupError::Busy`] for a device that will not do: nothing was written. [`CryptsetupError::Run`] and the rest: the header may be
     /// half-written; restore it again with [`RestoreOnto::LostHeader`].
     pub fn restore_header(
         &self,
@@ -50,12 +50,35 @@ impl Cryptsetup {
             });
         }
         self.test_passphrase(call, backup.as_target(), key)?;
-        fits(&self.header(call, backup.as_target())?, backup, target)?;
+        self.claiming(call, target, &[target.header_device()])?
+            .restore_claimed(call, backup, target, key, onto)
+    }
+
+    fn restore_claimed(
+        &self,
+        call: &Call,
+        backup: &HeaderBackup,
+        target: &Target,
+        key: &SecretFile,
+        onto: RestoreOnto,
+    ) -> Result<Header, CryptsetupError> {
+        let saved = self.header(call, backup.as_target())?;
+        fits(&saved, backup, target)?;
         admit(
             &Disk::open(target.header_device(), Sharing::Nobody)?,
             backup,
             onto,
         )?;
+        // A header that cannot be read tells nothing, and is what a restore is for.
+        if self
+            .header(call, target)
+            .is_ok_and(|present| present.volume_key != saved.volume_key)
+        {
+            return Err(CryptsetupError::OtherVolumeKey {
+                backup: backup.path().to_owned(),
+                device: target.header_device().to_owned(),
+            });
+        }
         let spec = command::restore_header(self.program(), target, backup.path());
         self.run(call, "luksHeaderRestore", target.header_device(), &spec)?;
         let header = self.header(call, target)?;

@@ -47,6 +47,35 @@ fn an_erased_volume_opens_no_more_until_a_backup_brings_it_back() {
 }
 
 #[test]
+fn an_erase_leaves_nothing_of_a_keyslot() {
+    let sectors = |path: &std::path::Path| -> std::collections::BTreeSet<Vec<u8>> {
+        // The metadata of either version is shorter than this.
+        let behind_metadata = 32 << 10;
+        let bytes = std::fs::read(path).unwrap();
+        bytes[behind_metadata..].chunks(512).map(<[u8]>::to_vec).collect()
+    };
+    for format in BOTH {
+        let (place, first, second) = (Place::new(), key(), key());
+        let target = place.volume(format, &first);
+        let tool = cryptsetup();
+        let before = sectors(target.device());
+        tool.add_key(&call(), &target, &first, &second, cheap(), Precaution::Waived)
+            .unwrap();
+        let keyslot: Vec<_> = sectors(target.device()).difference(&before).cloned().collect();
+        assert!(
+            keyslot.len() >= 500,
+            "4000 stripes of 64 bytes: {}",
+            keyslot.len()
+        );
+        let volume = tool.uuid(&call(), &target).unwrap();
+        tool.erase(&call(), &target, volume).unwrap();
+        let after = sectors(target.device());
+        let left = keyslot.iter().filter(|sector| after.contains(*sector)).count();
+        assert_eq!(left, 0, "{format}");
+    }
+}
+
+#[test]
 fn an_erase_names_its_volume() {
     for format in BOTH {
         let (place, mine) = (Place::new(), key());
@@ -228,6 +257,54 @@ fn a_backup_goes_onto_nothing_but_its_own_volume() {
             "{both:?}"
         );
         assert_eq!(std::fs::metadata(short.device()).unwrap().blocks(), 0);
+    }
+}
+
+#[test]
+fn a_backup_of_before_a_new_format_is_not_restored_over_it() {
+    for format in BOTH {
+        let (place, mine) = (Place::new(), key());
+        let tool = cryptsetup();
+        let (target, how) = (place.blank(format), fresh());
+        tool.format(&call(), &target, &how, &mine, Overwrite::Nothing)
+            .unwrap();
+        let old = tool.back_up_header(&call(), &target, place.path("old")).unwrap();
+        tool.format(&call(), &target, &how, &mine, Overwrite::OurUnfinished)
+            .unwrap();
+        let present = tool.back_up_header(&call(), &target, place.path("new")).unwrap();
+        let volume = tool.uuid(&call(), &target).unwrap();
+        assert_eq!(volume, old.uuid());
+        for erased in [false, true] {
+            for onto in [RestoreOnto::SameVolume, RestoreOnto::LostHeader] {
+                let refused = tool.restore_header(&call(), &old, &target, &mine, onto);
+                assert!(
+                    matches!(&refused, Err(CryptsetupError::OtherVolumeKey { backup, .. }) if backup == old.path()),
+                    "{format}, erased: {erased}: {refused:?}"
+                );
+            }
+            tool.erase(&call(), &target, volume).unwrap();
+        }
+        tool.restore_header(&call(), &present, &target, &mine, RestoreOnto::SameVolume)
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_volume_is_no_backup_of_itself() {
+    for format in BOTH {
+        let (place, first, second) = (Place::new(), key(), key());
+        let target = place.volume(format, &first);
+        let alias = place.path("alias");
+        std::fs::hard_link(target.device(), &alias).unwrap();
+        for path in [target.device(), &alias] {
+            let pretended = cryptsetup().header_backup(&call(), format, path).unwrap();
+            let safe = Precaution::Backup(&pretended);
+            let refused = cryptsetup().add_key(&call(), &target, &first, &second, cheap(), safe);
+            assert!(
+                matches!(&refused, Err(CryptsetupError::BackupIsVolume { path: named }) if named == path),
+                "{refused:?}"
+            );
+        }
     }
 }
 

@@ -2,22 +2,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strongroom_cryptsetup::{
-    Content, Cryptsetup, CryptsetupError, Format, Inspection, Overwrite, Target, Uuid, inspect,
+    Content, Cryptsetup, CryptsetupError, Format, Inspection, Overwrite, Precaution, Target, Uuid, inspect,
 };
 use strongroom_exec::{CommandSpec, Completed, Program, RunError, Runner, SystemRunner, Watch};
 use strongroom_types::EncryptionFormat;
 
 use crate::place::{BOTH, Place, call, cheap, cryptsetup, fresh, key, room, write};
 
-/// Runs every command for so long and then kills it, as a power cut would.
+/// Runs this action of cryptsetup for so long and then kills it, as a power cut would.
 #[derive(Debug)]
-struct Impatient(Duration);
+struct Impatient {
+    action: &'static str,
+    patience: Duration,
+}
 
 impl Runner for Impatient {
     fn run(&self, command: &CommandSpec<'_>, watch: &Watch<'_>) -> Result<Completed, RunError> {
+        if command.arguments().next() != Some(self.action.as_ref()) {
+            return SystemRunner::new().run(command, watch);
+        }
         let timeout =
             Program::find("timeout").unwrap_or_else(|e| panic!("{e}; install the Debian package coreutils"));
-        let limit = format!("{:.3}", self.0.as_secs_f64());
+        let limit = format!("{:.3}", self.patience.as_secs_f64());
         let mut spec = CommandSpec::new(timeout).args(["-s", "KILL", &limit]);
         spec.push(command.program().path());
         for word in command.arguments() {
@@ -27,6 +33,30 @@ impl Runner for Impatient {
             spec.pass(*descriptor);
         }
         SystemRunner::new().run(&spec, watch)
+    }
+}
+
+/// cryptsetup, one action of which is killed after a part of a while.
+fn hurried(action: &'static str, whole: Duration, part: u32) -> Cryptsetup {
+    let patience = (whole * part / STEPS).max(Duration::from_millis(1));
+    let runner = Impatient { action, patience };
+    Cryptsetup::new(cryptsetup().program().clone(), Arc::new(runner))
+}
+
+/// Instants at which an action is killed, spread over the time that it takes.
+const STEPS: u32 = 12;
+
+/// Whether it was killed. Any other failure fails the test.
+fn was_killed<T>(outcome: Result<T, CryptsetupError>) -> bool {
+    match outcome {
+        Ok(_) => false,
+        // timeout(1) dies with what it kills, or reports it.
+        Err(CryptsetupError::UnexpectedExit { code: 137, .. })
+        | Err(CryptsetupError::Run {
+            source: RunError::Signal { signal: 9, .. },
+            ..
+        }) => true,
+        Err(other) => panic!("{other:?}"),
     }
 }
 
@@ -40,23 +70,13 @@ fn a_format_killed_at_any_instant_is_begun_anew_by_whoever_knows_its_uuid() {
             .unwrap();
         let whole = begun.elapsed();
         let mut torn = 0;
-        for step in 1..=24u32 {
+        for step in 1..=STEPS {
             let path = place.file(format!("{format}-{step}"), room(format));
             let target = Target::new(format, &path).unwrap();
             let how = fresh();
-            let hurried = Cryptsetup::new(tool.program().clone(), Arc::new(Impatient(whole * step / 24)));
-            match hurried.format(&call(), &target, &how, &mine, Overwrite::Nothing) {
-                Ok(_) => {}
-                // timeout(1) dies with what it kills, or reports it.
-                Err(CryptsetupError::UnexpectedExit { code: 137, .. })
-                | Err(CryptsetupError::Run {
-                    source: RunError::Signal { signal: 9, .. },
-                    ..
-                }) => {
-                    torn += u32::from(inspect(&path).unwrap() != Inspection::Blank);
-                }
-                Err(other) => panic!("{other:?}"),
-            }
+            let formatted =
+                hurried("luksFormat", whole, step).format(&call(), &target, &how, &mine, Overwrite::Nothing);
+            torn += u32::from(was_killed(formatted) && inspect(&path).unwrap() != Inspection::Blank);
             tool.format(&call(), &target, &how, &mine, Overwrite::OurUnfinished)
                 .unwrap();
             tool.test_passphrase(&call(), &target, &mine).unwrap();
@@ -66,6 +86,79 @@ fn a_format_killed_at_any_instant_is_begun_anew_by_whoever_knows_its_uuid() {
             torn > 0,
             "{format}: no kill hit the middle of the {whole:?} that a format takes"
         );
+    }
+}
+
+/// How long this takes when nobody interrupts it.
+fn time(work: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
+}
+
+#[test]
+fn an_erase_killed_at_any_instant_is_finished_by_the_next() {
+    let tool = cryptsetup();
+    for format in BOTH {
+        let (place, mine) = (Place::new(), key());
+        let made = place.volume(format, &mine);
+        let volume = tool.uuid(&call(), &made).unwrap();
+        let whole = std::fs::read(made.device()).unwrap();
+        let path = place.path("copy");
+        std::fs::write(&path, &whole).unwrap();
+        let target = Target::new(format, &path).unwrap();
+        let takes = time(|| tool.erase(&call(), &target, volume).unwrap());
+        let mut killed = 0;
+        for step in 1..=STEPS {
+            std::fs::write(&path, &whole).unwrap();
+            let erased = hurried("luksErase", takes, step).erase(&call(), &target, volume);
+            killed += u32::from(was_killed(erased));
+            tool.erase(&call(), &target, volume).unwrap();
+            let opened = tool.test_passphrase(&call(), &target, &mine);
+            assert!(
+                matches!(opened, Err(CryptsetupError::NoKeyslot { .. })),
+                "{opened:?}"
+            );
+        }
+        assert!(killed > 0, "{format}: no erase was killed in {takes:?}");
+    }
+}
+
+#[test]
+fn a_change_of_keys_killed_at_any_instant_leaves_a_key_that_opens_and_is_finished_by_the_next() {
+    let tool = cryptsetup();
+    for format in BOTH {
+        let (place, old, new) = (Place::new(), key(), key());
+        let made = place.volume(format, &old);
+        let whole = std::fs::read(made.device()).unwrap();
+        let path = place.path("copy");
+        let target = Target::new(format, &path).unwrap();
+        let change =
+            |with: &Cryptsetup| with.change_key(&call(), &target, &old, &new, cheap(), Precaution::Waived);
+        let opens = |key| match tool.test_passphrase(&call(), &target, key) {
+            Ok(()) => true,
+            Err(CryptsetupError::WrongPassphrase { .. }) => false,
+            Err(other) => panic!("{other:?}"),
+        };
+        std::fs::write(&path, &whole).unwrap();
+        let takes = time(|| assert_eq!(change(&tool).unwrap(), 1)) / 4;
+        let mut killed = 0;
+        for action in ["luksAddKey", "luksKillSlot"] {
+            for step in (1..=STEPS).step_by(3) {
+                std::fs::write(&path, &whole).unwrap();
+                killed += u32::from(was_killed(change(&hurried(action, takes, step))));
+                assert!(
+                    opens(&old) || opens(&new),
+                    "{format}: {action} killed at step {step}"
+                );
+                change(&tool).unwrap();
+                assert!(
+                    opens(&new) && !opens(&old),
+                    "{format}: {action} killed at step {step}"
+                );
+            }
+        }
+        assert!(killed > 0, "{format}: nothing was killed");
     }
 }
 

@@ -1,4 +1,5 @@
 use strongroom_cryptsetup::{CryptsetupError, Luks2Area, Overwrite, Pbkdf, Precaution, Target};
+use strongroom_exec::{Runner, SystemRunner, Watch};
 use strongroom_types::EncryptionFormat;
 
 use crate::place::{BOTH, Place, call, cheap, cryptsetup, fresh, key, on_file_and_loop, room};
@@ -295,6 +296,25 @@ fn a_backup_that_is_old_or_anothers_is_no_precaution() {
         ));
     }
     assert_eq!(tool.header(&call(), &target).unwrap().keyslots.len(), 2);
+}
+
+/// The command alone does what it says, also to the last key: [`Cryptsetup::remove_key`](strongroom_cryptsetup::Cryptsetup)
+/// is for programs.
+#[test]
+fn the_bare_command_removes_even_the_last_key() {
+    for format in BOTH {
+        let (place, only) = (Place::new(), key());
+        let target = place.volume(format, &only);
+        let tool = cryptsetup();
+        let spec = strongroom_cryptsetup::command::remove_key(tool.program(), &target, &only);
+        let done = SystemRunner::new().run(&spec, &Watch::nobody()).unwrap();
+        assert_eq!(done.code, 0, "{}", done.message());
+        let opened = tool.test_passphrase(&call(), &target, &only);
+        assert!(
+            matches!(opened, Err(CryptsetupError::NoKeyslot { .. })),
+            "{opened:?}"
+        );
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The real cryptsetup and qemu-img, on files, and on loop devices where the tests run as root.
 #![cfg(test)]
 
+mod alone;
 mod backups;
 mod detached;
 mod formatting;
@@ -11,6 +12,7 @@ mod interrupted;
 mod keyslots;
 mod looking;
 mod mappings;
+mod passphrases;
 mod place;
 mod refusals;
 mod tokens;

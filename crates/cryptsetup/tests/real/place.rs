@@ -95,6 +95,9 @@ pub(crate) struct Loop(PathBuf);
 impl Loop {
     /// On this file. Fails where the machine has no loop devices for root.
     pub(crate) fn on(file: &Path) -> Self {
+        // One at a time: who is late claims, for an instant, the device that another one just got.
+        let one_at_a_time = File::open("/dev/loop-control").unwrap();
+        rustix::fs::flock(&one_at_a_time, rustix::fs::FlockOperation::LockExclusive).unwrap();
         let made = tool("losetup", "mount", &["--find".as_ref(), "--show".as_ref(), file]);
         assert_eq!(
             made.code,
