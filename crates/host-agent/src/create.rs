@@ -21,6 +21,11 @@ pub(crate) fn create(tools: &Tools, call: &Call, c: &CreateDisk<'_>) -> Result<H
     }
     if let DiskContent::Template(source) = c.content {
         admit(&source, c.guest)?;
+        if c.protection.format() == Some(EncryptionFormat::Luks2) {
+            let message =
+                "QEMU does not open LUKS2, so nothing can be copied into it without device-mapper; use luks1";
+            return Err(EndpointError::new(ErrorKind::Unsupported, CREATE, message));
+        }
     }
     let staging = Staging::beside(c.path).map_err(|e| failure::io(CREATE, c.path, e))?;
     let location = DiskLocation::File(staging.path());
@@ -31,11 +36,6 @@ pub(crate) fn create(tools: &Tools, call: &Call, c: &CreateDisk<'_>) -> Result<H
     };
     make(tools, call, &disk, c.guest)?;
     if let DiskContent::Template(source) = c.content {
-        if c.protection.format() == Some(EncryptionFormat::Luks2) {
-            let message =
-                "QEMU does not open LUKS2, so nothing can be copied into it without device-mapper; use luks1";
-            return Err(EndpointError::new(ErrorKind::Unsupported, CREATE, message));
-        }
         tools.copy_into(CREATE, call, &disk, &source)?;
     }
     let mut facts = inspect::prove(tools, call, CREATE, &disk)?;

@@ -7,8 +7,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat, statfs, statvfs};
 use strongroom_endpoint_selector::{DirectoryFacts, EndpointError, ErrorKind, HostAnswer};
 use strongroom_types::ByteSize;
 
-use crate::failure;
-use crate::staging;
+use crate::{failure, reading, staging};
 
 /// Magic numbers of `statfs` by the name that `mount` shows; from `linux/magic.h` and the file systems' own sources.
 const KINDS: [(u64, &str); 10] = [
@@ -28,6 +27,7 @@ const OPEN: &str = "OpenDirectory";
 
 /// Looks at a directory that is to hold disks.
 pub(crate) fn open(path: &Path) -> Result<HostAnswer, EndpointError> {
+    reading::absolute(OPEN, path)?;
     let io = |e: io::Error| failure::io(OPEN, path, e);
     let metadata = fs::symlink_metadata(path).map_err(io)?;
     if metadata.is_symlink() {
@@ -58,14 +58,17 @@ pub(crate) fn open(path: &Path) -> Result<HostAnswer, EndpointError> {
 
 /// Removes what unfinished work left.
 pub(crate) fn sweep(path: &Path) -> Result<HostAnswer, EndpointError> {
+    const SWEEP: &str = "SweepStaging";
+    reading::absolute(SWEEP, path)?;
     staging::sweep(path)
         .map(HostAnswer::Swept)
-        .map_err(|e| failure::io("SweepStaging", path, e))
+        .map_err(|e| failure::io(SWEEP, path, e))
 }
 
 /// Removes a disk file.
 pub(crate) fn delete(path: &Path) -> Result<HostAnswer, EndpointError> {
     const DELETE: &str = "DeleteDisk";
+    reading::absolute(DELETE, path)?;
     let io = |e: io::Error| failure::io(DELETE, path, e);
     match fs::symlink_metadata(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(HostAnswer::Done),

@@ -96,11 +96,14 @@ pub(crate) fn cryptsetup(operation: &'static str, path: &Path, error: Cryptsetup
         CryptsetupError::NotLuks { .. }
         | CryptsetupError::WrongFormat { .. }
         | CryptsetupError::WrongVolume { .. }
+        | CryptsetupError::OtherVolumeKey { .. }
         | CryptsetupError::Header { .. } => ErrorKind::WrongDisk,
         CryptsetupError::TooSmall { .. }
         | CryptsetupError::Size { .. }
         | CryptsetupError::SectorSize { .. }
         | CryptsetupError::NotADisk { .. }
+        | CryptsetupError::HeaderOnPayload { .. }
+        | CryptsetupError::BackupIsVolume { .. }
         | CryptsetupError::Path { .. } => ErrorKind::InvalidRequest,
         CryptsetupError::Run { source, .. } => run_kind(source),
         CryptsetupError::Interrupted { source, .. } => return interrupted(operation, *source),

@@ -1,10 +1,8 @@
-use std::fs::OpenOptions;
-
 use strongroom_endpoint_selector::{DiskLocation, EndpointError, ErrorKind, GrowDisk, HostAnswer};
 use strongroom_types::{Call, DiskFormat, Geometry};
 
 use crate::tools::Tools;
-use crate::{failure, inspect};
+use crate::{exclusive, failure, inspect};
 
 const GROW: &str = "GrowDisk";
 
@@ -36,7 +34,7 @@ pub(crate) fn grow(tools: &Tools, call: &Call, c: &GrowDisk<'_>) -> Result<HostA
             let geometry = Geometry::for_guest(c.to, before.payload_offset)
                 .map_err(|e| EndpointError::new(ErrorKind::InvalidRequest, GROW, e.to_string()))?;
             let io = |e| failure::io(GROW, path, e);
-            let file = OpenOptions::new().write(true).open(path).map_err(io)?;
+            let file = exclusive::open(GROW, c.disk.location)?;
             file.set_len(geometry.device().get()).map_err(io)?;
             file.sync_all().map_err(io)?;
         }

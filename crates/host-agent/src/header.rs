@@ -1,10 +1,9 @@
-use std::fs;
-
 use strongroom_endpoint_selector::{BackUpHeader, EndpointError, EraseKeyslots, ErrorKind, HostAnswer};
 use strongroom_types::{Call, DiskFormat, EncryptionFormat};
 
+use crate::staging::Staging;
 use crate::tools::Tools;
-use crate::{failure, inspect, keyslots, reading};
+use crate::{exclusive, failure, inspect, keyslots, reading};
 
 /// Copies the header of a raw LUKS disk into a new file.
 pub(crate) fn back_up(tools: &Tools, call: &Call, c: &BackUpHeader<'_>) -> Result<HostAnswer, EndpointError> {
@@ -23,10 +22,10 @@ pub(crate) fn back_up(tools: &Tools, call: &Call, c: &BackUpHeader<'_>) -> Resul
     }
     inspect::prove(tools, call, BACK_UP, &c.disk)?;
     let format = c.disk.protection.format().unwrap_or(EncryptionFormat::Luks1);
-    tools.back_up_header(BACK_UP, call, c.disk.location, format, c.to)?;
-    fs::File::open(c.to)
-        .and_then(|f| f.sync_all())
-        .map_err(|e| failure::io(BACK_UP, c.to, e))?;
+    // A kill must leave no key material under a name that no sweep knows.
+    let staging = Staging::beside(c.to).map_err(|e| failure::io(BACK_UP, c.to, e))?;
+    tools.back_up_header(BACK_UP, call, c.disk.location, format, &staging.path())?;
+    staging.publish().map_err(|e| failure::io(BACK_UP, c.to, e))?;
     Ok(HostAnswer::Done)
 }
 
@@ -45,7 +44,7 @@ pub(crate) fn erase(tools: &Tools, call: &Call, c: &EraseKeyslots<'_>) -> Result
     match c.format {
         DiskFormat::Raw if reading::luks_version(ERASE, c.location)? == EncryptionFormat::Luks2 => {
             // Fails when somebody has it open; the tool itself would not notice.
-            drop(keyslots::open(ERASE, c.location)?);
+            drop(exclusive::open(ERASE, c.location)?);
             tools.erase_raw(ERASE, call, c.location, EncryptionFormat::Luks2)?;
         }
         format => keyslots::erase(ERASE, c.location, format)?,

@@ -2,20 +2,18 @@
 //!
 //! No tool does it inside qcow2 without a key, and `cryptsetup luksErase` leaves the material of slots that are not active.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
-use rustix::io::Errno;
 use strongroom_endpoint_selector::{DiskLocation, EndpointError, ErrorKind};
 use strongroom_image::{ImageError, Luks1Header, Qcow2Header};
 use strongroom_types::DiskFormat;
 
-use crate::{failure, reading};
+use crate::{exclusive, failure, reading};
 
 /// Overwrites the key material of all eight slots with random bytes and marks the slots as disabled.
 ///
@@ -35,7 +33,7 @@ pub(crate) fn erase(
 ) -> Result<(), EndpointError> {
     let path = location.path();
     let io = |e| failure::io(operation, path, e);
-    let mut file = open(operation, location)?;
+    let mut file = exclusive::open(operation, location)?;
     let (offset, header) = header(operation, path, format, &mut file)?;
     for slot in &header.keyslots {
         let length =
@@ -93,40 +91,5 @@ fn header(
         Ok(None) => Err(wrong("is not encrypted with LUKS".to_owned())),
         Err(e @ ImageError::Read { .. }) => Err(reading::unreadable(operation, path, e)),
         Err(e) => Err(wrong(format!("has no {format} header that can be used: {e}")).with_source(e)),
-    }
-}
-
-/// Opens a disk for writing and locks it.
-pub(crate) fn open(operation: &'static str, location: &DiskLocation) -> Result<File, EndpointError> {
-    let path = location.path();
-    let io = |e| failure::io(operation, path, e);
-    let seen = reading::open(operation, location)?.metadata().map_err(io)?;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed())
-        .open(path)
-        .map_err(io)?;
-    let opened = file.metadata().map_err(io)?;
-    if (seen.dev(), seen.ino()) != (opened.dev(), opened.ino()) {
-        let message = format!("{} was exchanged while it was looked at", path.display());
-        return Err(EndpointError::new(ErrorKind::Busy, operation, message));
-    }
-    lock(operation, path, &file)?;
-    Ok(file)
-}
-
-/// Keeps QEMU out, which holds record locks on every image that it has open, and finds out whether it is in.
-///
-/// These locks are gone when this process closes any descriptor of the file, so commands for one disk must not run at once.
-fn lock(operation: &'static str, path: &Path, file: &File) -> Result<(), EndpointError> {
-    match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
-        // A file system without locks has none that QEMU could hold either.
-        Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-        Err(Errno::AGAIN | Errno::ACCESS) => {
-            let message = format!("another process has {} open; stop it first", path.display());
-            Err(EndpointError::new(ErrorKind::Busy, operation, message))
-        }
-        Err(e) => Err(failure::io(operation, path, e.into())),
     }
 }

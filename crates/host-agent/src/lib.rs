@@ -5,6 +5,7 @@ mod content;
 mod create;
 mod directory;
 mod ephemeral;
+mod exclusive;
 mod failure;
 mod grow;
 mod header;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use strongroom_endpoint_selector::{DiskFacts, DiskLocation, EndpointError, ErrorKind};
 use strongroom_image::{
-    CostLimit, Encryption, ImageError, Luks1Header, Luks2Header, Magic, Qcow2Header, open_disk,
+    CostLimit, Encryption, ImageError, Luks1Header, Luks2Copy, Luks2Header, Magic, Qcow2Header, open_disk,
 };
 use strongroom_types::{
     ByteSize, DeviceSize, DiskFormat, EncryptionFormat, Geometry, GuestSize, PayloadOffset, SECTOR,
@@ -176,11 +176,9 @@ fn qcow2(
 /// more likely an encrypted one whose record is wrong than one that its guest encrypted as a whole, and nothing that may be
 /// ciphertext is handled as plain.
 fn plain_raw(wrong: &Wrong<'_>, file: &mut File) -> Result<HeaderFacts, EndpointError> {
-    match Magic::read(file).map_err(|e| wrong.header(e))? {
-        found @ (Magic::Luks1 | Magic::Luks2 | Magic::LuksUnknown) => {
-            return Err(wrong.says(&format!("has a header of {found}")));
-        }
-        _ => {}
+    let found = Magic::read(file).map_err(|e| wrong.header(e))?;
+    if found.is_luks() {
+        return Err(wrong.says(&format!("has a header of {found}")));
     }
     // Without its first copy, a LUKS2 header still has its second.
     if Luks2Header::read(file).is_ok() {
@@ -213,6 +211,12 @@ fn luks2(wrong: &Wrong<'_>, file: &mut File) -> Result<HeaderFacts, EndpointErro
     header
         .check_cost(&CostLimit::default())
         .map_err(|e| wrong.header(e))?;
+    for copy in [&header.primary, &header.secondary] {
+        if let Luks2Copy::Damaged { problem } = copy {
+            let disk = wrong.location.path();
+            tracing::warn!(?disk, problem, "one of two copies of a LUKS2 header is damaged");
+        }
+    }
     let (Some(segment), Some(payload_offset)) = (header.metadata.only_segment(), header.payload_offset())
     else {
         return Err(wrong.says("lies in several pieces; a re-encryption is not finished"));

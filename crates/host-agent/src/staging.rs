@@ -58,7 +58,6 @@ impl Staging {
         let made = self.path();
         let file = OpenOptions::new()
             .read(true)
-            .write(true)
             .custom_flags(no_follow())
             .open(&made)?;
         file.set_permissions(Permissions::from_mode(0o600))?;

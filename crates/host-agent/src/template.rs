@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use strongroom_endpoint_selector::{EndpointError, ErrorKind, SourceImage};
-use strongroom_image::{Encryption, ImageError, Qcow2Header, open_disk};
+use strongroom_image::{Encryption, ImageError, Magic, Qcow2Header, open_disk};
 use strongroom_types::{DiskFormat, GuestSize};
 
 use crate::{failure, reading};
@@ -12,8 +12,9 @@ use crate::{failure, reading};
 ///
 /// The image is read by a bounded reader of our own; no tool opens it. A qcow2 image with a backing file, an external data file,
 /// encryption, unknown features, tables that do not fit its size or its file, or the mark of a corrupt image is refused, whatever
-/// `qemu-img` would make of it. A raw image is its bytes, whatever they look like: its format is said and never probed, by this
-/// crate or by the tools that it runs.
+/// `qemu-img` would make of it. A raw image is its bytes, a qcow2 header among them or not: its format is said and never probed, by
+/// this crate or by the tools that it runs. Only one that begins with a LUKS header is refused: it is a disk that somebody
+/// encrypted, and its content cannot be had from it.
 ///
 /// # Errors
 /// [`EndpointError`] of kind [`ErrorKind::UntrustedImage`] for what is not allowed, [`ErrorKind::InvalidRequest`] for a path that
@@ -39,7 +40,7 @@ pub(crate) fn admit(operation: &'static str, source: &SourceImage<'_>) -> Result
         return Err(invalid(format!("{path} is a device; an image is a regular file")));
     }
     let bytes = match source.format {
-        DiskFormat::Raw => metadata.len(),
+        DiskFormat::Raw => raw_size(operation, source, &mut file, metadata.len())?,
         DiskFormat::Qcow2 => qcow2_size(operation, source, &mut file)?,
     };
     GuestSize::new(bytes).map_err(|e| {
@@ -47,6 +48,23 @@ pub(crate) fn admit(operation: &'static str, source: &SourceImage<'_>) -> Result
         EndpointError::new(ErrorKind::UntrustedImage, operation, message)
     })?;
     Ok(bytes)
+}
+
+fn raw_size(
+    operation: &'static str,
+    source: &SourceImage<'_>,
+    file: &mut File,
+    length: u64,
+) -> Result<u64, EndpointError> {
+    let found = Magic::read(file).map_err(|e| reading::unreadable(operation, source.path, e))?;
+    if !found.is_luks() {
+        return Ok(length);
+    }
+    let message = format!(
+        "{} has a header of {found}; a template is plain",
+        source.path.display()
+    );
+    Err(EndpointError::new(ErrorKind::UntrustedImage, operation, message))
 }
 
 fn qcow2_size(

@@ -17,7 +17,7 @@ pub enum Magic {
     Qcow2,
     /// `QFI\xfb` with another version, or cut off before it.
     QcowUnknown,
-    /// Nothing at all, or zeros only.
+    /// Zeros, or nothing at all. What comes behind may be anything.
     Blank,
     /// None of these.
     None,
@@ -44,6 +44,12 @@ impl Magic {
         let mut bytes = Vec::new();
         reader.take(LENGTH).read_to_end(&mut bytes).map_err(failed)?;
         Ok(Self::of(&bytes))
+    }
+
+    /// Whether it is a LUKS header, of whatever version.
+    #[must_use]
+    pub const fn is_luks(self) -> bool {
+        matches!(self, Self::Luks1 | Self::Luks2 | Self::LuksUnknown)
     }
 
     /// What these bytes say, which are the first of a disk.
@@ -76,7 +82,7 @@ impl fmt::Display for Magic {
             Self::LuksUnknown => "LUKS of an unknown version",
             Self::Qcow2 => "qcow2",
             Self::QcowUnknown => "qcow of an unknown version",
-            Self::Blank => "blank",
+            Self::Blank => "blank at the beginning",
             Self::None => "of no format known here",
         })
     }
@@ -102,6 +108,7 @@ mod tests {
             (b"LUKS\xba\xbd\x00\x01", Magic::None),
         ] {
             assert_eq!(Magic::of(bytes), magic, "{}", bytes.escape_ascii());
+            assert_eq!(magic.is_luks(), bytes.starts_with(&LUKS));
         }
     }
 }

@@ -9,7 +9,8 @@ use strongroom_secret::Passphrase;
 use strongroom_types::{Call, EncryptionFormat, Geometry, GuestSize, PayloadOffset};
 
 use super::{Tools, hand_over};
-use crate::{ephemeral, failure, qcow2_shell};
+use crate::ephemeral::Ephemeral;
+use crate::{failure, qcow2_shell};
 
 /// The least guest size that has a name: one sector.
 const SECTOR: u64 = 512;
@@ -44,7 +45,7 @@ impl Tools {
         guest: GuestSize,
         key: &Passphrase,
     ) -> Result<Option<()>, EndpointError> {
-        let Some(memory) = ephemeral::directory() else {
+        let Some(memory) = Ephemeral::new() else {
             return Ok(None);
         };
         let header = memory.path().join("header");

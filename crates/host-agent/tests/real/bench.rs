@@ -1,6 +1,7 @@
 //! A pool directory and an agent.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use strongroom_endpoint_selector::{
 use strongroom_exec::{CommandSpec, Completed, Program, Runner, SystemRunner, Watch};
 use strongroom_host_agent::{HostAgent, ToolPaths};
 use strongroom_secret::Passphrase;
-use strongroom_types::{Call, DiskFormat, EncryptionFormat, GuestSize};
+use strongroom_types::{Call, Cancellation, DiskFormat, EncryptionFormat, GuestSize};
 
 pub(crate) const LUKS1: EncryptionFormat = EncryptionFormat::Luks1;
 
@@ -104,6 +105,32 @@ impl Bench {
         }
     }
 
+    /// Does something while a QEMU tool has a file open, as a virtual machine would have it.
+    pub(crate) fn while_qemu_has_open<T>(&self, name: &str, work: impl FnOnce() -> T) -> T {
+        let path = self.path(name);
+        let program =
+            Program::find("qemu-io").unwrap_or_else(|e| panic!("{e}: cargo xtask setup installs it"));
+        // A device of a virtual machine lets nobody else write; qemu-io itself would.
+        let image = format!(
+            "driver=blkdebug,unshare-child-perms.0=write,unshare-child-perms.1=resize,image.driver=file,image.filename={}",
+            path.display()
+        );
+        let command = CommandSpec::new(program).args(["-c", "sleep 60000", "--image-opts", &image]);
+        let cancellation = Cancellation::new();
+        let call = Call::new().with_cancellation(cancellation.clone());
+        let inode = format!(":{} ", fs::metadata(&path).unwrap().ino());
+        std::thread::scope(|scope| {
+            let opened = scope.spawn(|| SystemRunner::new().run(&command, &Watch::call(&call)));
+            // The lock is there when the kernel lists it.
+            while !fs::read_to_string("/proc/locks").unwrap().contains(&inode) {
+                assert!(!opened.is_finished(), "{:?}", opened.join());
+                std::thread::yield_now();
+            }
+            let _end = End(cancellation);
+            work()
+        })
+    }
+
     /// The names in the directory.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(self.place.path())
@@ -112,6 +139,15 @@ impl Bench {
             .collect();
         names.sort();
         names
+    }
+}
+
+/// Ends a tool however the test ends.
+struct End(Cancellation);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 

@@ -314,6 +314,18 @@ fn luks2_is_made_for_those_who_open_it_elsewhere() {
         .verify(&bench.at("disk"), DiskFormat::Raw, Protection::Plain)
         .unwrap_err();
     assert_eq!(as_plain.kind(), ErrorKind::WrongDisk, "{as_plain}");
+    let template = bench.path("template");
+    fs::write(&template, pattern(1 << 20)).unwrap();
+    let other = bench.path("other");
+    let content = DiskContent::Template(raw(&template));
+    let create = CreateDisk::new(&other, DiskFormat::Raw, size(1 << 20), luks2, content);
+    let refused = bench.run(create).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+    // A size that is no multiple of dm-crypt's largest sector.
+    let odd = bench
+        .create("odd", DiskFormat::Raw, (1 << 20) + 512, luks2)
+        .unwrap();
+    assert_eq!(odd.guest, size((1 << 20) + 512));
     assert_eq!(
         fs::metadata(bench.path("disk")).unwrap().size(),
         (1 << 20) + (16 << 20)

@@ -4,7 +4,7 @@ use std::fs;
 
 use strongroom_endpoint_selector::{
     CompareContent, DeleteDisk, Disk, ErrorKind, FormatDevice, GrowDisk, HostAnswer, InspectDisk,
-    OpenDirectory, Protection, ReplaceContent, Sameness, SnapshotAction, SnapshotDisk,
+    OpenDirectory, Protection, ReplaceContent, Sameness, SnapshotAction, SnapshotDisk, SweepStaging,
 };
 use strongroom_secret::Passphrase;
 use strongroom_types::{DiskFormat, SnapshotId};
@@ -254,4 +254,99 @@ fn a_directory_is_looked_at_before_it_is_used() {
         bench.run(DeleteDisk::new(&bench.path("none"))).unwrap(),
         HostAnswer::Done
     );
+}
+
+#[test]
+fn a_shorter_image_leaves_the_rest_of_the_disk_as_it_was() {
+    let bench = Bench::new();
+    let (long, short, both) = (bench.path("long"), bench.path("short"), bench.path("both"));
+    let old = pattern(3 << 20);
+    // Zeros too: what is overwritten with zeros does not come through from below.
+    let new = [&[9; 1 << 20][..], &[0; 512 << 10], &[8; 512]].concat();
+    fs::write(&long, &old).unwrap();
+    fs::write(&short, &new).unwrap();
+    fs::write(&both, [&new, &old[new.len()..]].concat()).unwrap();
+    for format in [DiskFormat::Raw, DiskFormat::Qcow2] {
+        for protection in [Protection::Plain, bench.luks()] {
+            bench.create("disk", format, 3 << 20, protection).unwrap();
+            let location = bench.at("disk");
+            let disk = Disk {
+                location: &location,
+                format,
+                protection,
+            };
+            for image in [&long, &short] {
+                assert_eq!(
+                    bench.disk(ReplaceContent::new(disk, raw(image))).guest,
+                    size(3 << 20)
+                );
+            }
+            assert_eq!(
+                bench.run(CompareContent::new(disk, raw(&both))).unwrap(),
+                HostAnswer::Compared(Sameness::Identical),
+                "{format} {protection:?}"
+            );
+            assert_eq!(
+                bench.run(CompareContent::new(disk, raw(&long))).unwrap(),
+                HostAnswer::Compared(Sameness::Different)
+            );
+            fs::remove_file(location.path()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_somebody_has_open_is_left_alone() {
+    let bench = Bench::new();
+    let image = bench.path("image");
+    fs::write(&image, pattern(1 << 20)).unwrap();
+    for format in [DiskFormat::Raw, DiskFormat::Qcow2] {
+        bench.create("disk", format, 1 << 20, bench.luks()).unwrap();
+        let before = fs::read(bench.path("disk")).unwrap();
+        let location = bench.at("disk");
+        let disk = Disk {
+            location: &location,
+            format,
+            protection: bench.luks(),
+        };
+        let id = "one".parse().unwrap();
+        let refused = bench.while_qemu_has_open("disk", || {
+            let grown = bench.run(GrowDisk::new(disk, size(2 << 20))).unwrap_err();
+            let replaced = bench.run(ReplaceContent::new(disk, raw(&image))).unwrap_err();
+            let taken = match format {
+                DiskFormat::Raw => None,
+                DiskFormat::Qcow2 => {
+                    let take = SnapshotDisk::new(disk, &id, SnapshotAction::Create);
+                    Some(bench.run(take).unwrap_err())
+                }
+            };
+            [Some(grown), Some(replaced), taken]
+        });
+        for error in refused.into_iter().flatten() {
+            assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+        }
+        assert!(fs::read(bench.path("disk")).unwrap() == before);
+        fs::remove_file(location.path()).unwrap();
+    }
+}
+
+#[test]
+fn a_sweep_takes_what_a_killed_agent_left_and_no_disk() {
+    let bench = Bench::new();
+    bench
+        .create("disk", DiskFormat::Qcow2, 1 << 20, bench.luks())
+        .unwrap();
+    let left = bench.path(".strongroom-staging-vol-1");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("disk"), "half").unwrap();
+    for expected in [vec![left], vec![]] {
+        assert_eq!(
+            bench.run(SweepStaging::new(bench.place.path())).unwrap(),
+            HostAnswer::Swept(expected)
+        );
+    }
+    bench
+        .verify(&bench.at("disk"), DiskFormat::Qcow2, bench.luks())
+        .unwrap();
+    assert_eq!(bench.names(), ["disk"]);
 }

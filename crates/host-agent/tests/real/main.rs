@@ -9,5 +9,9 @@
 mod bench;
 mod create;
 mod erase;
+mod full_disk;
+mod inspect;
 mod life;
+mod names;
 mod probe;
+mod templates;

@@ -1,6 +1,10 @@
 //! What the readers say against what `qemu-img` and `cryptsetup` say of the same bytes, and what they make of damage.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot make its input has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot make its input has failed"
+)]
 
 mod bounds;
 mod damage;
