@@ -19,7 +19,8 @@ pub(crate) fn insert(transaction: &Transaction<'_>, volume: &VolumeId, host: &Ho
 
 /// Every recorded attachment, by volume and host.
 pub(crate) fn list(connection: &Connection) -> Result<Vec<(VolumeId, HostId)>, Failure> {
-    let mut statement = connection.prepare_cached("SELECT volume, host FROM attachments ORDER BY volume, host")?;
+    let mut statement =
+        connection.prepare_cached("SELECT volume, host FROM attachments ORDER BY volume, host")?;
     let rows: Vec<(String, String)> = statement
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;

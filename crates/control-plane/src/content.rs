@@ -58,7 +58,12 @@ impl ControlPlane {
         let key = self.unseal(&record)?;
         let action = format!("compare volume {id} with an image");
         self.on_host(call, &record, &action, |at| {
-            match run(at.endpoint, call, &action, &CompareContent::new(at.disk(&key), *with).into())? {
+            match run(
+                at.endpoint,
+                call,
+                &action,
+                &CompareContent::new(at.disk(&key), *with).into(),
+            )? {
                 HostAnswer::Compared(sameness) => Ok(sameness),
                 _ => Err(odd_answer(at.endpoint, &action)),
             }
@@ -114,7 +119,13 @@ impl ControlPlane {
         let key = self.unseal(record)?;
         let action = format!("overwrite volume {} with an image", record.id);
         self.on_host(call, record, &action, |at| {
-            run(at.endpoint, call, &action, &ReplaceContent::new(at.disk(&key), *source).into()).map(drop)
+            run(
+                at.endpoint,
+                call,
+                &action,
+                &ReplaceContent::new(at.disk(&key), *source).into(),
+            )
+            .map(drop)
         })?;
         self.end(job, |_| Ok(()))
     }

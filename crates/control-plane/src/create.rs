@@ -1,13 +1,16 @@
 use strongroom_passphrase_store::SealedRecord;
-use strongroom_storage_pool::{CreateVolume, DiskContent, ErrorKind, PoolDriver, PoolError, SourceImage, Volume};
+use strongroom_storage_pool::{
+    CreateVolume, DiskContent, ErrorKind, PoolDriver, PoolError, SourceImage, Volume,
+};
 use strongroom_types::{Call, GuestSize, OfferingId, PoolId, VolumeId};
 
 use crate::content::{TemplateImage, absolute};
-use crate::job::{Job, Work, closing_call};
+use crate::job::{Job, Work};
+use crate::journal::closing_call;
 use crate::placement::Candidate;
 use crate::{
-    ControlPlane, ControlPlaneError, JobKind, OfferingRecord, PoolRefusal, VolumeRecord, VolumeState, offering,
-    pool, volume, volume_table,
+    ControlPlane, ControlPlaneError, JobKind, OfferingRecord, PoolRefusal, VolumeRecord, VolumeState,
+    offering, pool, volume, volume_table,
 };
 
 /// A volume that is to be made.
@@ -143,7 +146,12 @@ impl ControlPlane {
 
     /// Something that the pool has under the id, and that no row knows, is not ours. It is found before the job is written
     /// down, so that undoing a job never removes it.
-    fn refuse_foreign(&self, call: &Call, candidate: &Candidate, id: &VolumeId) -> Result<(), ControlPlaneError> {
+    fn refuse_foreign(
+        &self,
+        call: &Call,
+        candidate: &Candidate,
+        id: &VolumeId,
+    ) -> Result<(), ControlPlaneError> {
         let foreign = |source: Option<PoolError>| ControlPlaneError::Foreign {
             pool: candidate.pool.clone(),
             volume: id.clone(),
@@ -152,7 +160,9 @@ impl ControlPlane {
         match candidate.driver.get(&self.context(call), id) {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(foreign(None)),
-            Err(e) if matches!(e.kind(), ErrorKind::WrongDisk | ErrorKind::AlreadyExists) => Err(foreign(Some(e))),
+            Err(e) if matches!(e.kind(), ErrorKind::WrongDisk | ErrorKind::AlreadyExists) => {
+                Err(foreign(Some(e)))
+            }
             Err(e) => Err(pool::failed(
                 &candidate.pool,
                 format!("say whether it has a volume {id}"),
@@ -181,7 +191,10 @@ impl ControlPlane {
         let key = self.unseal(record)?;
         let content = match &new.template {
             None => DiskContent::Blank,
-            Some(TemplateImage { path, format }) => DiskContent::Template(SourceImage { path, format: *format }),
+            Some(TemplateImage { path, format }) => DiskContent::Template(SourceImage {
+                path,
+                format: *format,
+            }),
         };
         let request = CreateVolume::new(&record.id, record.guest, record.format, key.for_driver(), content);
         let made = candidate
@@ -208,9 +221,8 @@ impl ControlPlane {
         self.transact("forget a volume", |transaction| {
             volume_table::forget(transaction, &job.volume)
         })?;
-        // The key opened nothing that is there, so that its traces may wait for the next start.
-        let purged = self.store.database().purge().is_ok();
-        tracing::debug!(volume = %job.volume, purged, "create undone");
+        // What is left of the sealed key in the database's log opened nothing that is there: it may wait for the next start.
+        tracing::debug!(volume = %job.volume, "create undone");
         Ok(())
     }
 }

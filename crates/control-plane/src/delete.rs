@@ -46,11 +46,12 @@ impl ControlPlane {
         let record = self.volume(id)?;
         tracing::debug!(volume = %id, "delete");
         let job = self.begin(id, Work::Delete, |_| Ok(()))?;
-        self.finish_delete(call, &record, job.clone()).inspect_err(|error| {
-            if let Err(database) = self.note_failure(&job, error) {
-                tracing::debug!(volume = %id, error = %database.chain(), "the failure is not recorded");
-            }
-        })
+        self.finish_delete(call, &record, job.clone())
+            .inspect_err(|error| {
+                if let Err(database) = self.note_failure(&job, error) {
+                    tracing::debug!(volume = %id, error = %database.chain(), "the failure is not recorded");
+                }
+            })
     }
 
     /// Goes on with a delete from the step that its job has.
@@ -82,7 +83,9 @@ impl ControlPlane {
             volume_table::forget(transaction, &record.id)
         })?;
         if let Some(passphrase) = &record.passphrase {
-            erasure.destroyed.push(format!("sealed key {passphrase} destroyed"));
+            erasure
+                .destroyed
+                .push(format!("sealed key {passphrase} destroyed"));
         }
         match self.store.database().purge() {
             Ok(()) => erasure
@@ -135,6 +138,8 @@ impl ControlPlane {
 
     fn advance(&self, job: &mut Job, to: Step) -> Result<(), ControlPlaneError> {
         job.step = to;
-        self.transact("record a step", |transaction| job_table::set_step(transaction, job))
+        self.transact("record a step", |transaction| {
+            job_table::set_step(transaction, job)
+        })
     }
 }

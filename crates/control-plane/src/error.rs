@@ -20,7 +20,7 @@ pub enum ControlPlaneError {
         id: String,
     },
     /// The id is taken. What has it stays as it is.
-    #[error("there is a {what} {id} already; choose another name")]
+    #[error("{what} {id} is there already; choose another name")]
     Taken {
         /// What kind of thing.
         what: &'static str,
@@ -28,7 +28,9 @@ pub enum ControlPlaneError {
         id: String,
     },
     /// The pool has something of this name that the control plane did not make. It stays as it is.
-    #[error("pool {pool} has something named {volume} already, which this database knows nothing of; remove it or choose another name")]
+    #[error(
+        "pool {pool} has something named {volume} already, which this database knows nothing of; remove it or choose another name"
+    )]
     Foreign {
         /// The pool.
         pool: PoolId,
@@ -115,7 +117,9 @@ pub enum ControlPlaneError {
         source: EndpointError,
     },
     /// A host gave an answer that its command does not have.
-    #[error("host {host} gave an answer of another command when asked to {action}; its agent is of another version")]
+    #[error(
+        "host {host} gave an answer of another command when asked to {action}; its agent is of another version"
+    )]
     Answer {
         /// The host.
         host: HostId,
@@ -145,7 +149,9 @@ pub enum ControlPlaneError {
         problem: String,
     },
     /// Work failed, and undoing it failed as well. The job is kept, and the next start tries again.
-    #[error("it failed, and volume {volume} cannot be brought back in order now: {undo}; the next start tries again")]
+    #[error(
+        "it failed, and volume {volume} cannot be brought back in order now: {undo}; the next start tries again"
+    )]
     NotUndone {
         /// The volume.
         volume: VolumeId,

@@ -1,7 +1,8 @@
 use strongroom_storage_pool::{GrowVolume, PoolDriver, Volume};
 use strongroom_types::{Call, GuestSize, VolumeId};
 
-use crate::job::{Job, Work, closing_call};
+use crate::job::{Job, Work};
+use crate::journal::closing_call;
 use crate::key::Key;
 use crate::recovery::Settled;
 use crate::{ControlPlane, ControlPlaneError, VolumeRecord, pool, volume, volume_table};

@@ -12,7 +12,8 @@ use strongroom_types::{Call, DiskFormat, HostId, VolumeId};
 
 use crate::content::absolute;
 use crate::host_work::run;
-use crate::job::{Job, Work, closing_call};
+use crate::job::{Job, Work};
+use crate::journal::closing_call;
 use crate::key::Key;
 use crate::row::{Failure, RowName};
 use crate::{ControlPlane, ControlPlaneError, VolumeRecord};
@@ -65,20 +66,40 @@ fn owner(backup: &HeaderBackupRecord) -> Owner {
     )
 }
 
+fn exists(connection: &Connection, backup: &HeaderBackupRecord) -> rusqlite::Result<bool> {
+    connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM header_backups WHERE host = ?1 AND path = ?2)",
+        (backup.host.as_str(), backup.path.as_os_str().as_bytes()),
+        |row| row.get(0),
+    )
+}
+
+/// The error for a file that is there.
+fn taken(backup: &HeaderBackupRecord) -> ControlPlaneError {
+    ControlPlaneError::Taken {
+        what: "file",
+        id: format!("{} on host {}", backup.path.display(), backup.host),
+    }
+}
+
 fn insert(
     transaction: &Transaction<'_>,
     volume: &VolumeRecord,
     backup: &HeaderBackupRecord,
 ) -> Result<(), Failure> {
     let passphrase = volume.passphrase.as_ref();
+    let row = (
+        backup.host.as_str(),
+        backup.path.as_os_str().as_bytes(),
+        backup.volume.as_str(),
+        passphrase.map(|p| p.as_str()),
+    );
+    if exists(transaction, backup)? {
+        return Err(taken(backup).into());
+    }
     transaction.execute(
         "INSERT INTO header_backups (host, path, volume, passphrase) VALUES (?1, ?2, ?3, ?4)",
-        (
-            backup.host.as_str(),
-            backup.path.as_os_str().as_bytes(),
-            backup.volume.as_str(),
-            passphrase.map(|p| p.as_str()),
-        ),
+        row,
     )?;
     if let Some(passphrase) = passphrase {
         InTransaction::new(transaction).add_reference(passphrase, &owner(backup))?;
@@ -177,10 +198,7 @@ impl ControlPlane {
         match run(endpoint, call, "look for an earlier header backup", &look.into()) {
             Err(error) if error.kind() == Some(ErrorKind::NotFound) => Ok(()),
             Err(error) if error.kind() != Some(ErrorKind::WrongDisk) => Err(error),
-            Ok(_) | Err(_) => Err(ControlPlaneError::Taken {
-                what: "file",
-                id: format!("{} on host {}", backup.path.display(), backup.host),
-            }),
+            Ok(_) | Err(_) => Err(taken(backup)),
         }
     }
 
@@ -211,7 +229,12 @@ impl ControlPlane {
             let endpoint = self.select(&Need::any().on(backup.host.clone()), "destroy a header backup")?;
             let location = DiskLocation::File(backup.path.clone());
             let erase = EraseKeyslots::new(&location, DiskFormat::Raw);
-            match run(endpoint.as_ref(), call, "erase the keyslots of a header backup", &erase.into()) {
+            match run(
+                endpoint.as_ref(),
+                call,
+                "erase the keyslots of a header backup",
+                &erase.into(),
+            ) {
                 Ok(_) => destroyed.push(format!("keyslots in header backup {shown} overwritten")),
                 Err(error) if error.kind() == Some(ErrorKind::NotFound) => {}
                 Err(error) => left.push(format!(

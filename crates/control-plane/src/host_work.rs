@@ -5,7 +5,7 @@ use std::sync::Arc;
 use strongroom_endpoint_selector::{Disk, DiskLocation, Endpoint, HostAnswer, HostCommand, Need};
 use strongroom_types::{Call, Capability, DiskFormat, EncryptionFormat, PoolId};
 
-use crate::job::closing_call;
+use crate::journal::closing_call;
 use crate::key::Key;
 use crate::{ControlPlane, ControlPlaneError, VolumeRecord, attachment, pool};
 

@@ -28,7 +28,12 @@ fn job((id, volume, kind, step, arguments, failure): Stored) -> Result<Job, Fail
     };
     let work: Work = row.json("arguments", &arguments)?;
     if work.kind().as_str() != kind {
-        return Err(row.damaged(format!("its kind is {kind}, its arguments are for {}", work.kind().as_str())).into());
+        return Err(row
+            .damaged(format!(
+                "its kind is {kind}, its arguments are for {}",
+                work.kind().as_str()
+            ))
+            .into());
     }
     Ok(Job {
         volume: row.parse("volume", &volume)?,
@@ -42,7 +47,9 @@ fn job((id, volume, kind, step, arguments, failure): Stored) -> Result<Job, Fail
 /// Every job, the oldest first.
 pub(crate) fn list(connection: &Connection) -> Result<Vec<Job>, Failure> {
     let mut statement = connection.prepare_cached(&format!("{COLUMNS} ORDER BY begun, id"))?;
-    let rows: Vec<_> = statement.query_map([], stored)?.collect::<rusqlite::Result<_>>()?;
+    let rows: Vec<_> = statement
+        .query_map([], stored)?
+        .collect::<rusqlite::Result<_>>()?;
     rows.into_iter().map(job).collect()
 }
 
@@ -62,7 +69,9 @@ pub(crate) fn insert(transaction: &Transaction<'_>, job: &Job) -> Result<(), Fai
         id: job.id.as_str(),
     };
     let arguments = serde_json::to_string(&job.work).map_err(|e| name.damaged(e))?;
-    let begun = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let begun = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
     transaction.execute(
         "INSERT INTO jobs (id, volume, kind, step, arguments, begun) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         (
@@ -86,7 +95,10 @@ pub(crate) fn set_step(transaction: &Transaction<'_>, job: &Job) -> Result<(), F
 }
 
 pub(crate) fn set_failure(transaction: &Transaction<'_>, id: &JobId, failure: &str) -> Result<(), Failure> {
-    transaction.execute("UPDATE jobs SET failure = ?2 WHERE id = ?1", (id.as_str(), failure))?;
+    transaction.execute(
+        "UPDATE jobs SET failure = ?2 WHERE id = ?1",
+        (id.as_str(), failure),
+    )?;
     Ok(())
 }
 

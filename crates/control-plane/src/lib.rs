@@ -13,6 +13,7 @@ mod host;
 mod host_work;
 mod job;
 mod job_table;
+mod journal;
 mod key;
 mod offering;
 mod placement;

@@ -88,7 +88,8 @@ fn record((id, encrypt, format, description): Stored) -> Result<OfferingRecord, 
 
 /// The offering of this id.
 pub(crate) fn get(connection: &Connection, id: &OfferingId) -> Result<OfferingRecord, Failure> {
-    let mut statement = connection.prepare_cached("SELECT id, encrypt, format, description FROM offerings WHERE id = ?1")?;
+    let mut statement =
+        connection.prepare_cached("SELECT id, encrypt, format, description FROM offerings WHERE id = ?1")?;
     let mut rows = statement.query([id.as_str()])?;
     match rows.next()? {
         Some(row) => record(stored(row)?),
@@ -108,7 +109,12 @@ impl ControlPlane {
     pub fn create_offering(&self, new: &NewOffering) -> Result<OfferingRecord, ControlPlaneError> {
         tracing::debug!(offering = %new.id, encrypt = new.encrypt, format = %new.format, "make an offering");
         self.transact("record an offering", |transaction| {
-            let row = (new.id.as_str(), new.encrypt, new.format.as_str(), &new.description);
+            let row = (
+                new.id.as_str(),
+                new.encrypt,
+                new.format.as_str(),
+                &new.description,
+            );
             match transaction.execute("INSERT INTO offerings VALUES (?1, ?2, ?3, ?4)", row) {
                 Err(e) if is_constraint(&e) => Err(ControlPlaneError::Taken {
                     what: "offering",

@@ -98,6 +98,11 @@ impl ControlPlane {
         // Ids come in order and the sort is stable: among equals the smallest id is first.
         candidates.sort_by_key(|c| Reverse(c.free));
         if candidates.is_empty() {
+            // Pools that were stopped while they answered have not refused.
+            call.check().map_err(|source| ControlPlaneError::Interrupted {
+                action: "a pool was chosen",
+                source,
+            })?;
             return Err(ControlPlaneError::NoPool { refusals });
         }
         Ok((candidates, refusals))

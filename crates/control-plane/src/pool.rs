@@ -116,13 +116,12 @@ fn get(connection: &Connection, id: &PoolId) -> Result<PoolRecord, Failure> {
 }
 
 /// A failure of a pool's driver, with what was to be done.
-pub(crate) fn failed(pool: &PoolId, action: impl Into<String>) -> impl FnOnce(PoolError) -> ControlPlaneError {
+pub(crate) fn failed(
+    pool: &PoolId,
+    action: impl Into<String>,
+) -> impl FnOnce(PoolError) -> ControlPlaneError {
     let (pool, action) = (pool.clone(), action.into());
-    move |source| ControlPlaneError::Pool {
-        pool,
-        action,
-        source,
-    }
+    move |source| ControlPlaneError::Pool { pool, action, source }
 }
 
 impl ControlPlane {
@@ -144,7 +143,10 @@ impl ControlPlane {
         if self.pools()?.iter().any(|p| p.id == new.id) {
             return Err(taken());
         }
-        let driver = self.drivers.driver(&record).map_err(failed(&new.id, "be opened"))?;
+        let driver = self
+            .drivers
+            .driver(&record)
+            .map_err(failed(&new.id, "be opened"))?;
         driver
             .usage(&self.context(call))
             .map_err(failed(&new.id, "be used"))?;
@@ -170,8 +172,11 @@ impl ControlPlane {
     /// [`ControlPlaneError::Store`], [`ControlPlaneError::DamagedRow`].
     pub fn pools(&self) -> Result<Vec<PoolRecord>, ControlPlaneError> {
         self.read("list pools", |connection| {
-            let mut statement = connection.prepare_cached("SELECT id, kind, settings FROM pools ORDER BY id")?;
-            let rows: Vec<_> = statement.query_map([], stored)?.collect::<rusqlite::Result<_>>()?;
+            let mut statement =
+                connection.prepare_cached("SELECT id, kind, settings FROM pools ORDER BY id")?;
+            let rows: Vec<_> = statement
+                .query_map([], stored)?
+                .collect::<rusqlite::Result<_>>()?;
             rows.into_iter().map(record).collect()
         })
     }
@@ -209,6 +214,11 @@ impl ControlPlane {
             .driver(record)
             .map_err(failed(&record.id, "be opened"))?;
         // Somebody else may have been faster; then there is one driver all the same.
-        Ok(self.open_pools.map().entry(record.id.clone()).or_insert(driver).clone())
+        Ok(self
+            .open_pools
+            .map()
+            .entry(record.id.clone())
+            .or_insert(driver)
+            .clone())
     }
 }

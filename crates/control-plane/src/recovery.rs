@@ -46,8 +46,16 @@ pub struct Recovered {
 impl fmt::Display for Recovered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.job {
-            Some(job) => write!(f, "volume {}: an earlier process began to {job}; this ", self.volume)?,
-            None => write!(f, "volume {}: an earlier process left it attached; this ", self.volume)?,
+            Some(job) => write!(
+                f,
+                "volume {}: an earlier process began to {job}; this ",
+                self.volume
+            )?,
+            None => write!(
+                f,
+                "volume {}: an earlier process left it attached; this ",
+                self.volume
+            )?,
         }
         match &self.outcome {
             Outcome::Finished => f.write_str("is finished now"),
@@ -84,7 +92,13 @@ impl ControlPlane {
             let ended = self
                 .swept(call, &mut swept, &record)
                 .and_then(|driver| self.detach(call, driver.as_ref(), &record, &host));
-            self.take_stock(call, &mut recovered, volume, None, ended.map(|()| Settled::Finished))?;
+            self.take_stock(
+                call,
+                &mut recovered,
+                volume,
+                None,
+                ended.map(|()| Settled::Finished),
+            )?;
         }
         for job in self.read("list jobs", job_table::list)? {
             let record = self.volume(&job.volume)?;

@@ -86,7 +86,11 @@ impl RowName<'_> {
     }
 
     /// A JSON column as what it stands for.
-    pub(crate) fn json<T: serde::de::DeserializeOwned>(self, column: &str, text: &str) -> Result<T, ControlPlaneError> {
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(
+        self,
+        column: &str,
+        text: &str,
+    ) -> Result<T, ControlPlaneError> {
         serde_json::from_str(text).map_err(|e| self.damaged(format!("{column}: {e}")))
     }
 }

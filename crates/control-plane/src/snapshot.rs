@@ -3,7 +3,8 @@ use std::sync::Arc;
 use strongroom_storage_pool::{PoolDriver, SnapshotAction, SnapshotVolume, Volume};
 use strongroom_types::{Call, GuestSize, SnapshotId, VolumeId};
 
-use crate::job::{Job, Work, closing_call};
+use crate::job::{Job, Work};
+use crate::journal::closing_call;
 use crate::key::Key;
 use crate::{
     ControlPlane, ControlPlaneError, VolumeRecord, VolumeState, pool, snapshot_table, volume, volume_table,
@@ -107,7 +108,9 @@ impl ControlPlane {
             snapshot: snapshot.clone(),
         };
         let job = self.begin(volume, work, |_| Ok(()))?;
-        self.twice(call, &job, true, |call| self.remove_snapshot(call, &job, &subject, snapshot))
+        self.twice(call, &job, true, |call| {
+            self.remove_snapshot(call, &job, &subject, snapshot)
+        })
     }
 
     /// Makes a volume what it was when the snapshot was taken, its size included. What was written since is lost; the snapshot
@@ -140,7 +143,9 @@ impl ControlPlane {
             snapshot: snapshot.clone(),
         };
         let job = self.begin(volume, work, |_| Ok(()))?;
-        self.twice(call, &job, in_order, |call| self.restore(call, &job, &subject, snapshot))?;
+        self.twice(call, &job, in_order, |call| {
+            self.restore(call, &job, &subject, snapshot)
+        })?;
         self.volume(volume)
     }
 
@@ -150,7 +155,9 @@ impl ControlPlane {
     /// [`ControlPlaneError::Unknown`] volume, [`ControlPlaneError::Store`], [`ControlPlaneError::DamagedRow`].
     pub fn snapshots(&self, volume: &VolumeId) -> Result<Vec<SnapshotRecord>, ControlPlaneError> {
         self.volume(volume)?;
-        self.read("list snapshots", |connection| snapshot_table::list(connection, volume))
+        self.read("list snapshots", |connection| {
+            snapshot_table::list(connection, volume)
+        })
     }
 
     fn snapshot(

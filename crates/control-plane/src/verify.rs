@@ -46,7 +46,11 @@ fn compare(record: &VolumeRecord, facts: &DiskFacts) -> Result<(), ControlPlaneE
         problems.push(format!("it is {}, not {}", facts.format, record.format));
     }
     if facts.encryption != record.encryption {
-        problems.push(format!("it is {}, not {}", word(facts.encryption), word(record.encryption)));
+        problems.push(format!(
+            "it is {}, not {}",
+            word(facts.encryption),
+            word(record.encryption)
+        ));
     }
     if facts.guest != record.guest {
         let (seen, said) = (facts.guest.get(), record.guest.get());

@@ -91,8 +91,13 @@ impl ControlPlane {
 }
 
 /// Whether a volume as the pool sees it is what the record says, with this guest size.
-pub(crate) fn agrees(record: &VolumeRecord, seen: &Volume, guest: GuestSize) -> Result<(), ControlPlaneError> {
-    let said = |encryption: Option<EncryptionFormat>| encryption.map_or("no encryption", EncryptionFormat::as_str);
+pub(crate) fn agrees(
+    record: &VolumeRecord,
+    seen: &Volume,
+    guest: GuestSize,
+) -> Result<(), ControlPlaneError> {
+    let said =
+        |encryption: Option<EncryptionFormat>| encryption.map_or("no encryption", EncryptionFormat::as_str);
     let mut problems = Vec::new();
     if seen.id != record.id {
         problems.push(format!("the pool speaks of volume {}", seen.id));

@@ -6,7 +6,8 @@ use strongroom_types::{DeviceSize, GuestSize, VolumeId};
 use crate::row::{self, Failure, RowName, is_constraint};
 use crate::{ControlPlaneError, JobKind, VolumeRecord, VolumeState};
 
-const COLUMNS: &str = "SELECT v.id, v.offering, v.pool, v.format, v.guest, v.device, v.encryption, v.passphrase,
+const COLUMNS: &str =
+    "SELECT v.id, v.offering, v.pool, v.format, v.guest, v.device, v.encryption, v.passphrase,
     j.kind, j.failure IS NOT NULL FROM volumes v LEFT JOIN jobs j ON j.volume = v.id";
 
 struct Stored {
@@ -42,7 +43,11 @@ fn record(stored: &Stored) -> Result<VolumeRecord, Failure> {
         table: "volumes",
         id: &stored.id,
     };
-    let job: Option<JobKind> = stored.job.as_deref().map(|kind| row.parse("job", kind)).transpose()?;
+    let job: Option<JobKind> = stored
+        .job
+        .as_deref()
+        .map(|kind| row.parse("job", kind))
+        .transpose()?;
     let state = match job {
         None => VolumeState::Ready,
         Some(job) if stored.failed => VolumeState::Failed(job),
@@ -69,7 +74,9 @@ fn record(stored: &Stored) -> Result<VolumeRecord, Failure> {
 
 pub(crate) fn list(connection: &Connection) -> Result<Vec<VolumeRecord>, Failure> {
     let mut statement = connection.prepare_cached(&format!("{COLUMNS} ORDER BY v.id"))?;
-    let rows: Vec<_> = statement.query_map([], stored)?.collect::<rusqlite::Result<_>>()?;
+    let rows: Vec<_> = statement
+        .query_map([], stored)?
+        .collect::<rusqlite::Result<_>>()?;
     rows.iter().map(record).collect()
 }
 
@@ -91,7 +98,10 @@ pub(crate) fn allocate(
     if let Some(sealed) = sealed {
         let store = InTransaction::new(transaction);
         store.insert(sealed)?;
-        store.add_reference(&sealed.id, &strongroom_passphrase_store::Owner::volume(&record.id))?;
+        store.add_reference(
+            &sealed.id,
+            &strongroom_passphrase_store::Owner::volume(&record.id),
+        )?;
     }
     let row = (
         record.id.as_str(),

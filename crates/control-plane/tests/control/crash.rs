@@ -32,7 +32,10 @@ fn killed_at_every_moment(
         match done {
             Some(done) => {
                 done.unwrap();
-                assert!(moment > 1, "the operation has no moment at which it could be killed");
+                assert!(
+                    moment > 1,
+                    "the operation has no moment at which it could be killed"
+                );
                 site.assert_sound(&control);
                 return all;
             }
@@ -41,7 +44,10 @@ fn killed_at_every_moment(
         }
         let (control, recovered) = site.recover();
         for one in &recovered {
-            assert!(!matches!(one.outcome, Outcome::Failed(_)), "moment {moment}: {one}");
+            assert!(
+                !matches!(one.outcome, Outcome::Failed(_)),
+                "moment {moment}: {one}"
+            );
         }
         let volumes = site.assert_sound(&control);
         assert!(volumes.iter().any(|v| v.id.as_str() == "keep"), "moment {moment}");
@@ -164,12 +170,20 @@ fn a_restore_is_finished_with_content_and_size() {
         },
         |_, control| {
             let size = control.volume(&volume()).unwrap().guest;
-            let content = if size == mib(1) { "/templates/a" } else { "/images/b" };
+            let content = if size == mib(1) {
+                "/templates/a"
+            } else {
+                "/images/b"
+            };
             let same = control
                 .compare_content(&Call::new(), &volume(), &image(content))
                 .unwrap();
             assert_eq!(same, Sameness::Identical, "{size}");
-            assert_eq!(control.snapshots(&volume()).unwrap().len(), 1, "the snapshot stays");
+            assert_eq!(
+                control.snapshots(&volume()).unwrap().len(),
+                1,
+                "the snapshot stays"
+            );
         },
     );
     assert_job(&recovered, JobKind::Restore, Outcome::Finished);
@@ -240,7 +254,8 @@ fn what_only_reads_leaves_no_attachment() {
                 .map(drop)
         },
     ] {
-        let recovered = killed_at_every_moment(|control| drop(create(control, "vol", "secret")), read, |_, _| {});
+        let recovered =
+            killed_at_every_moment(|control| drop(create(control, "vol", "secret")), read, |_, _| {});
         assert!(recovered.iter().any(|r| r.job.is_none()), "{recovered:?}");
     }
 }

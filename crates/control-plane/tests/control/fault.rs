@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use strongroom_control_plane::{ControlPlane, ControlPlaneError, SourceImage, VolumeState};
-use strongroom_endpoint_selector::ErrorKind;
+use strongroom_control_plane::{ControlPlane, ControlPlaneError, JobKind, SourceImage, VolumeState};
+use strongroom_endpoint_selector::{EndpointError, ErrorKind, HostCommand};
 use strongroom_types::{Call, DiskFormat, VolumeId};
 
 use crate::fragile::Burn;
@@ -101,17 +101,13 @@ fn failing(
 #[test]
 fn after_one_failure_all_is_in_order_at_once() {
     for operation in [grow, take, remove, restore, back_up, make] as [Operation; 6] {
-        failing(
-            Burn::Fail(ErrorKind::Io),
-            operation,
-            |site, control, result| {
-                site.assert_sound(control);
-                if let Err(error) = result {
-                    let undone = !matches!(error, ControlPlaneError::NotUndone { .. });
-                    assert!(undone, "{error}");
-                }
-            },
-        );
+        failing(Burn::Fail(ErrorKind::Io), operation, |site, control, result| {
+            site.assert_sound(control);
+            if let Err(error) = result {
+                let undone = !matches!(error, ControlPlaneError::NotUndone { .. });
+                assert!(undone, "{error}");
+            }
+        });
     }
 }
 
@@ -158,6 +154,30 @@ fn a_delete_that_failed_is_finished_by_the_next_call() {
 }
 
 #[test]
+fn a_restore_does_not_call_off_a_delete() {
+    let (site, control) = site();
+    site.host.inner.fail_when(|command| match command {
+        HostCommand::EraseKeyslots(_) => {
+            Some(EndpointError::new(ErrorKind::Io, "EraseKeyslots", "no answer"))
+        }
+        _ => None,
+    });
+    delete(&control).unwrap_err();
+    for operation in [restore, remove, take, grow, replace] as [Operation; 5] {
+        let refused = operation(&control).unwrap_err();
+        let ControlPlaneError::Unfinished { job, failure, .. } = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(job, JobKind::Delete);
+        assert!(failure.unwrap().contains("no answer"));
+    }
+    site.host.inner.fail_when(|_| None);
+    control.recover(&Call::new()).unwrap();
+    control.volume(&volume()).unwrap_err();
+    site.assert_sound(&control);
+}
+
+#[test]
 fn an_overwrite_that_failed_in_the_middle_is_finished_or_restored() {
     for finish in [true, false] {
         failing(Burn::Fail(ErrorKind::Io), replace, |site, control, result| {
@@ -165,7 +185,10 @@ fn an_overwrite_that_failed_in_the_middle_is_finished_or_restored() {
             if let Err(ControlPlaneError::NotUndone { .. }) = result {
                 assert!(matches!(state, VolumeState::Failed(_)), "{state}");
                 let refused = grow(control).unwrap_err();
-                assert!(matches!(refused, ControlPlaneError::Unfinished { .. }), "{refused}");
+                assert!(
+                    matches!(refused, ControlPlaneError::Unfinished { .. }),
+                    "{refused}"
+                );
                 match finish {
                     true => drop(control.recover(&Call::new()).unwrap()),
                     false => restore(control).unwrap(),
@@ -174,6 +197,33 @@ fn an_overwrite_that_failed_in_the_middle_is_finished_or_restored() {
             site.assert_sound(control);
         });
     }
+}
+
+#[test]
+fn a_volume_with_mixed_content_does_not_become_ready_by_a_restore_that_did_nothing() {
+    let (site, control) = site();
+    let fail = |kind| {
+        move |command: &HostCommand<'_>| match command {
+            HostCommand::ReplaceContent(_) | HostCommand::SnapshotDisk(_) => {
+                Some(EndpointError::new(kind, command.name(), "the tool died"))
+            }
+            _ => None,
+        }
+    };
+    site.host.inner.fail_when(fail(ErrorKind::Tool));
+    replace(&control).unwrap_err();
+    // This kind of failure means that nothing was changed; what was there before is still not in order.
+    site.host.inner.fail_when(fail(ErrorKind::Busy));
+    restore(&control).unwrap_err();
+    let state = control.volume(&volume()).unwrap().state;
+    assert_eq!(state, VolumeState::Failed(JobKind::Restore));
+    site.host.inner.fail_when(|_| None);
+    restore(&control).unwrap();
+    site.assert_sound(&control);
+    // Of a volume that was in order before, nothing is left to do.
+    site.host.inner.fail_when(fail(ErrorKind::Busy));
+    restore(&control).unwrap_err();
+    assert_eq!(control.volume(&volume()).unwrap().state, VolumeState::Ready);
 }
 
 #[test]
@@ -203,9 +253,7 @@ fn a_caller_who_stops_leaves_things_in_order() {
                 .map(drop)
         },
         |control: &ControlPlane, call: &Call| control.grow_volume(call, &volume(), mib(2)).map(drop),
-        |control: &ControlPlane, call: &Call| {
-            control.create_snapshot(call, &volume(), &id("new")).map(drop)
-        },
+        |control: &ControlPlane, call: &Call| control.create_snapshot(call, &volume(), &id("new")).map(drop),
         |control: &ControlPlane, call: &Call| {
             let path = Path::new("/backups/new");
             control.back_up_header(call, &id("raw"), path).map(drop)

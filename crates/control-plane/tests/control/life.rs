@@ -1,14 +1,13 @@
 //! What each operation does and answers when nothing goes wrong.
 
 use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
 
 use strongroom_control_plane::{
-    ControlPlane, ControlPlaneError, JobKind, NewOffering, OfferingFilter, Sameness, SourceImage,
-    TemplateImage, VolumeState,
+    ControlPlane, ControlPlaneError, NewOffering, OfferingFilter, Sameness, SourceImage, TemplateImage,
+    VolumeState,
 };
-use strongroom_endpoint_selector::HostCommand;
+use strongroom_storage_pool::fake::{MemoryPool, Moment};
+use strongroom_storage_pool::{ErrorKind, PoolError};
 use strongroom_types::{
     ByteSize, Call, Capability, DiskFormat, EncryptionFormat, Finding, HostFacts, VolumeId,
 };
@@ -30,11 +29,7 @@ fn an_encrypted_volume_is_recorded_with_its_key_and_sizes() {
         .unwrap();
     assert_eq!(made.state, VolumeState::Ready);
     assert_eq!(made.guest, mib(1));
-    assert_eq!(
-        made.device.unwrap().get(),
-        3 << 20,
-        "1 MiB and a header of 2 MiB"
-    );
+    assert_eq!(made.device.unwrap().get(), 3 << 20, "1 MiB and a header of 2 MiB");
     assert_eq!(made.encryption, Some(EncryptionFormat::Luks1));
     assert_eq!(made.format, DiskFormat::Raw);
     assert_eq!(made.pool.as_str(), "main");
@@ -54,11 +49,17 @@ fn a_plain_volume_has_no_key_and_no_encryption() {
     assert_eq!((made.encryption, made.passphrase), (None, None));
     assert_eq!(site.count("passphrases"), 0);
     let refused = control.with_key(&id("vol"), |_| ()).unwrap_err();
-    assert!(matches!(refused, ControlPlaneError::NotEncrypted { .. }), "{refused}");
+    assert!(
+        matches!(refused, ControlPlaneError::NotEncrypted { .. }),
+        "{refused}"
+    );
     let refused = control
         .back_up_header(&Call::new(), &id("vol"), Path::new("/backups/vol"))
         .unwrap_err();
-    assert!(matches!(refused, ControlPlaneError::NotEncrypted { .. }), "{refused}");
+    assert!(
+        matches!(refused, ControlPlaneError::NotEncrypted { .. }),
+        "{refused}"
+    );
     site.assert_sound(&control);
 }
 
@@ -132,9 +133,15 @@ fn offerings_are_listed_by_whether_they_encrypt() {
     let (_site, control) = Site::new();
     let names = |filter| {
         let offerings = control.offerings(filter).unwrap();
-        offerings.into_iter().map(|o| o.id.to_string()).collect::<Vec<_>>()
+        offerings
+            .into_iter()
+            .map(|o| o.id.to_string())
+            .collect::<Vec<_>>()
     };
-    assert_eq!(names(OfferingFilter::all()), ["plain", "plain-raw", "secret", "secret-raw"]);
+    assert_eq!(
+        names(OfferingFilter::all()),
+        ["plain", "plain-raw", "secret", "secret-raw"]
+    );
     assert_eq!(names(OfferingFilter::encrypting(true)), ["secret", "secret-raw"]);
     assert_eq!(names(OfferingFilter::encrypting(false)), ["plain", "plain-raw"]);
     let mut new = NewOffering::new(id("fast"), true, DiskFormat::Raw);
@@ -176,41 +183,49 @@ fn everything_is_there_after_a_restart() {
 }
 
 #[test]
-fn while_a_host_works_the_database_is_free_and_the_volume_is_taken() {
+fn a_volume_that_could_not_be_detached_is_detached_before_the_next_work() {
+    let (site, control) = Site::bare(able_host("local", &["pool"]));
+    let (pool, control) = site.add_memory(control, MemoryPool::new(id("pool")));
+    let vol = create(&control, "vol", "secret");
+    pool.fail_when(|moment, call| {
+        let fails = moment == Moment::Before && call.operation == "detach";
+        fails.then(|| PoolError::new(ErrorKind::Io, "detach", "no answer"))
+    });
+    // The host knows nothing of disks in memory; what counts is that the volume stays attached.
+    let error = control.verify_volume(&Call::new(), &vol).unwrap_err();
+    assert_eq!(error.kind(), Some(ErrorKind::NotFound));
+    assert_eq!(pool.attached(&vol).len(), 1);
+    assert_eq!(site.count("attachments"), 1);
+    let error = control
+        .create_snapshot(&Call::new(), &vol, &id("s"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("detach volume vol from host local"), "{error}");
+    pool.fail_when(|_, _| None);
+    control.create_snapshot(&Call::new(), &vol, &id("s")).unwrap();
+    assert!(pool.attached(&vol).is_empty());
+    assert_eq!(site.count("attachments"), 0);
+}
+
+#[test]
+fn a_driver_is_asked_for_once_and_again_after_an_error() {
     let (site, control) = Site::new();
+    let break_it = |yes: bool| {
+        let mut broken = site.broken.lock().unwrap();
+        match yes {
+            true => drop(broken.insert(id("main"))),
+            false => drop(broken.remove(&id("main"))),
+        }
+    };
     create(&control, "vol", "secret");
-    create(&control, "other", "secret");
-    let (told, begun) = mpsc::channel();
-    let (go, wait) = mpsc::channel::<()>();
-    let mut once = Some((told, wait));
-    site.host.inner.fail_when(move |command| {
-        if matches!(command, HostCommand::GrowDisk(_))
-            && let Some((told, wait)) = once.take()
-        {
-            told.send(()).unwrap();
-            wait.recv().unwrap();
-        }
-        None
-    });
-    thread::scope(|scope| {
-        let grow = scope.spawn(|| control.grow_volume(&Call::new(), &id("vol"), mib(2)));
-        begun.recv().unwrap();
-        let seen = control.volume(&id("vol")).unwrap();
-        assert_eq!(seen.state, VolumeState::Working(JobKind::Grow));
-        assert_eq!(seen.state.to_string(), "growing");
-        for refused in [
-            control.grow_volume(&Call::new(), &id("vol"), mib(3)).map(drop),
-            control.verify_volume(&Call::new(), &id("vol")).map(drop),
-            control.delete_volume(&Call::new(), &id("vol")).map(drop),
-        ] {
-            let refused = refused.unwrap_err();
-            assert!(matches!(refused, ControlPlaneError::Busy { .. }), "{refused}");
-        }
-        // The database is free: rows can be written while the host still works.
-        control.register_host(&able_host("node-2", &[])).unwrap();
-        go.send(()).unwrap();
-        assert_eq!(grow.join().unwrap().unwrap().guest, mib(2));
-    });
+    break_it(true);
+    control.grow_volume(&Call::new(), &id("vol"), mib(2)).unwrap();
+    drop(control);
+    let control = site.start();
+    let error = control.grow_volume(&Call::new(), &id("vol"), mib(3)).unwrap_err();
+    assert!(matches!(error, ControlPlaneError::Pool { .. }), "{error}");
+    break_it(false);
+    control.grow_volume(&Call::new(), &id("vol"), mib(3)).unwrap();
     site.assert_sound(&control);
 }
 

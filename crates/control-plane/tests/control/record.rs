@@ -41,12 +41,25 @@ fn what_is_needed_cannot_be_removed() {
     for table in ["passphrases", "pools", "offerings", "volumes"] {
         refused(&site, &format!("DELETE FROM {table}"), "FOREIGN KEY");
     }
-    // The key is needed by the snapshot as well, even without the rows of the store that say so.
-    refused(
-        &site,
-        "DELETE FROM passphrase_references; DELETE FROM passphrases",
-        "FOREIGN KEY",
+    // Volume and snapshot each need the key, even without the rows of the store that say so.
+    let others = [
+        "UPDATE volumes SET encryption = NULL, passphrase = NULL",
+        "UPDATE snapshots SET passphrase = NULL",
+    ];
+    for needed_by in 0..others.len() {
+        let sql: String = (0..others.len())
+            .filter(|n| *n != needed_by)
+            .map(|n| format!("{};", others[n]))
+            .collect();
+        let sql = format!("BEGIN; DELETE FROM passphrase_references; {sql} DELETE FROM passphrases");
+        refused(&site, &sql, "FOREIGN KEY");
+    }
+    let sql = format!(
+        "BEGIN; DELETE FROM passphrase_references; {}; DELETE FROM passphrases; ROLLBACK",
+        others.join(";")
     );
+    site.sql(&sql);
+    site.assert_sound(&control);
 }
 
 #[test]
@@ -54,7 +67,8 @@ fn two_volumes_do_not_share_a_key_and_one_volume_has_one_job() {
     let (site, control) = Site::new();
     create(&control, "a", "secret");
     create(&control, "b", "secret");
-    let sql = "UPDATE volumes SET passphrase = (SELECT passphrase FROM volumes WHERE id = 'a') WHERE id = 'b'";
+    let sql =
+        "UPDATE volumes SET passphrase = (SELECT passphrase FROM volumes WHERE id = 'a') WHERE id = 'b'";
     refused(&site, sql, "UNIQUE");
     let job = |id: &str| {
         format!("INSERT INTO jobs VALUES ('{id}', 'a', 'create', 'begun', '\"create\"', 0, NULL);")
@@ -94,7 +108,8 @@ impl strongroom_control_plane::PoolDrivers for NoDrivers {
     fn driver(
         &self,
         _: &strongroom_control_plane::PoolRecord,
-    ) -> Result<std::sync::Arc<dyn strongroom_storage_pool::PoolDriver>, strongroom_storage_pool::PoolError> {
+    ) -> Result<std::sync::Arc<dyn strongroom_storage_pool::PoolDriver>, strongroom_storage_pool::PoolError>
+    {
         Err(strongroom_storage_pool::PoolError::unsupported("open", "none"))
     }
 }
@@ -112,7 +127,10 @@ fn a_row_that_makes_no_sense_is_named() {
         let error = control.volume(&id("vol")).unwrap_err();
         assert!(matches!(error, ControlPlaneError::DamagedRow { .. }), "{error}");
         let text = error.to_string();
-        assert!(text.contains("the row vol of table volumes") && text.contains(word), "{text}");
+        assert!(
+            text.contains("the row vol of table volumes") && text.contains(word),
+            "{text}"
+        );
         site.sql(&format!("UPDATE volumes SET {back}"));
     }
     control.volume(&id("vol")).unwrap();

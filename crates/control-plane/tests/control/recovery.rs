@@ -1,7 +1,7 @@
 //! Recovery itself: what it says, what it leaves, what it is not hindered by.
 
 use strongroom_control_plane::{ControlPlaneError, JobKind, NewPool, Outcome, VolumeState};
-use strongroom_endpoint_selector::ErrorKind;
+use strongroom_endpoint_selector::{EndpointError, ErrorKind, HostCommand};
 use strongroom_storage_pool::PoolError;
 use strongroom_storage_pool::fake::{MemoryPool, Moment};
 use strongroom_types::Call;
@@ -16,7 +16,9 @@ fn die_in_create(site: &Site, control: strongroom_control_plane::ControlPlane, n
     let before = site.count("jobs");
     for moment in 1.. {
         site.fuse.light(moment, Burn::Kill);
-        let done = site.fuse.run(|| control.create_volume(&Call::new(), &new).map(drop));
+        let done = site
+            .fuse
+            .run(|| control.create_volume(&Call::new(), &new).map(drop));
         site.fuse.put_out();
         assert!(done.is_none(), "it was never killed with a job");
         if site.count("jobs") > before {
@@ -71,7 +73,10 @@ fn one_broken_pool_hinders_no_other_and_is_tried_again() {
         .unwrap_err();
     let text = refused.to_string();
     assert!(matches!(refused, ControlPlaneError::Unfinished { .. }), "{text}");
-    assert!(text.contains("create it") && text.contains("does not answer"), "{text}");
+    assert!(
+        text.contains("create it") && text.contains("does not answer"),
+        "{text}"
+    );
 
     site.broken.lock().unwrap().clear();
     let (control, recovered) = site.recover();
@@ -144,7 +149,10 @@ fn a_caller_who_stops_recovery_finds_the_rest_next_time() {
     let call = Call::new();
     call.cancellation().cancel();
     let stopped = site.start().recover(&call).unwrap_err();
-    assert!(matches!(stopped, ControlPlaneError::Interrupted { .. }), "{stopped}");
+    assert!(
+        matches!(stopped, ControlPlaneError::Interrupted { .. }),
+        "{stopped}"
+    );
     assert_eq!(site.count("jobs"), 2);
     assert_eq!(site.count("jobs WHERE failure IS NOT NULL"), 0);
     let (control, recovered) = site.recover();
@@ -168,8 +176,10 @@ fn a_missing_key_fails_its_own_job_only() {
     }
     std::mem::forget(control);
     // The disks did not get there, and one key is damaged.
-    site.sql("UPDATE jobs SET arguments = '{\"grow\":{\"to\":4194304}}';
-        UPDATE passphrases SET sealed = zeroblob(length(sealed)) WHERE volume = 'one'");
+    site.sql(
+        "UPDATE jobs SET arguments = '{\"grow\":{\"to\":4194304}}';
+        UPDATE passphrases SET sealed = zeroblob(length(sealed)) WHERE volume = 'one'",
+    );
     let (control, recovered) = site.recover();
     assert!(
         recovered.iter().all(|r| !matches!(r.outcome, Outcome::Failed(_))),
@@ -185,12 +195,19 @@ fn a_missing_key_fails_its_own_job_only() {
 
 #[test]
 fn a_pool_that_is_added_again_is_refused_and_one_that_fails_is_not_added() {
-    let (site, control) = Site::new();
-    let again = NewPool::new(id("main"), "file", [("directory".to_owned(), "/other".to_owned())]);
+    let (site, control) = Site::bare(able_host("local", &["main", "main-2"]));
+    let settings = [("directory".to_owned(), "/pools/main".to_owned())];
+    let new = NewPool::new(id("main"), "file", settings);
+    control.add_pool(&Call::new(), &new).unwrap();
+    let again = NewPool::new(
+        id("main"),
+        "file",
+        [("directory".to_owned(), "/other".to_owned())],
+    );
     let refused = control.add_pool(&Call::new(), &again).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "there is a pool main already; choose another name"
+        "pool main is there already; choose another name"
     );
     assert_eq!(control.pools().unwrap()[0].settings["directory"], "/pools/main");
     site.broken.lock().unwrap().insert(id("far"));
@@ -202,5 +219,14 @@ fn a_pool_that_is_added_again_is_refused_and_one_that_fails_is_not_added() {
         .add_pool(&Call::new(), &NewPool::new(id("odd"), "tape", []))
         .unwrap_err();
     assert_eq!(refused.kind(), Some(ErrorKind::Unsupported));
+    site.host.inner.fail_when(|command| {
+        let error = EndpointError::new(ErrorKind::NotFound, command.name(), "no such directory");
+        matches!(command, HostCommand::OpenDirectory(_)).then_some(error)
+    });
+    let settings = [("directory".to_owned(), "/nowhere".to_owned())];
+    let refused = control
+        .add_pool(&Call::new(), &NewPool::new(id("main-2"), "file", settings))
+        .unwrap_err();
+    assert!(matches!(refused, ControlPlaneError::Pool { .. }), "{refused}");
     assert_eq!(control.pools().unwrap().len(), 1);
 }

@@ -26,7 +26,7 @@ pub(crate) struct Site {
     kek: Arc<dyn KeyEncryptionKey>,
     pub(crate) host: Arc<FragileHost>,
     pub(crate) fuse: Arc<Fuse>,
-    pub(crate) pools: Mutex<BTreeMap<PoolId, Arc<MemoryPool>>>,
+    pools: Mutex<BTreeMap<PoolId, Arc<dyn PoolDriver>>>,
     /// Pools of which the driver cannot even be opened.
     pub(crate) broken: Arc<Mutex<BTreeSet<PoolId>>>,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Site {
 #[derive(Debug)]
 struct Drivers {
     fuse: Arc<Fuse>,
-    pools: BTreeMap<PoolId, Arc<MemoryPool>>,
+    pools: BTreeMap<PoolId, Arc<dyn PoolDriver>>,
     broken: Arc<Mutex<BTreeSet<PoolId>>>,
 }
 
@@ -44,7 +44,7 @@ impl PoolDrivers for Drivers {
             return Err(PoolError::new(ErrorKind::Io, "open", "the array does not answer"));
         }
         let inner: Arc<dyn PoolDriver> = match (pool.kind.as_str(), self.pools.get(&pool.id)) {
-            ("memory", Some(memory)) => memory.clone(),
+            ("given", Some(driver)) => driver.clone(),
             ("file", _) => {
                 let directory = pool.settings.get("directory").map(PathBuf::from).unwrap();
                 Arc::new(FilePool::open(FilePoolConfig::new(pool.id.clone(), directory))?)
@@ -88,7 +88,8 @@ impl Site {
 
     /// No pool yet.
     pub(crate) fn bare(facts: HostFacts) -> (Self, ControlPlane) {
-        let place = tempfile::tempdir().unwrap();
+        // A killed process leaves the same on every file system, and here syncing costs nothing.
+        let place = tempfile::tempdir_in("/dev/shm").unwrap();
         let kek = Arc::new(FileKek::create(place.path().join("kek")).unwrap());
         let fuse = Arc::new(Fuse::default());
         let host = FragileHost {
@@ -119,17 +120,25 @@ impl Site {
     }
 
     /// Adds a pool in memory.
-    pub(crate) fn add_memory(&self, control: ControlPlane, pool: MemoryPool) -> (Arc<MemoryPool>, ControlPlane) {
-        drop(control);
+    pub(crate) fn add_memory(
+        &self,
+        control: ControlPlane,
+        pool: MemoryPool,
+    ) -> (Arc<MemoryPool>, ControlPlane) {
         let pool = Arc::new(pool);
-        self.pools
-            .lock()
-            .unwrap()
-            .insert(PoolDriver::pool(&*pool).clone(), pool.clone());
+        (pool.clone(), self.add_driver(control, pool))
+    }
+
+    /// Adds a pool with this driver.
+    pub(crate) fn add_driver(&self, control: ControlPlane, driver: Arc<dyn PoolDriver>) -> ControlPlane {
+        drop(control);
+        let pool = driver.pool().clone();
+        self.pools.lock().unwrap().insert(pool.clone(), driver);
         let control = self.start();
-        let new = NewPool::new(PoolDriver::pool(&*pool).clone(), "memory", []);
-        control.add_pool(&Call::new(), &new).unwrap();
-        (pool, control)
+        control
+            .add_pool(&Call::new(), &NewPool::new(pool, "given", []))
+            .unwrap();
+        control
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -144,13 +153,31 @@ impl Site {
     }
 
     pub(crate) fn start_with(&self, endpoints: Arc<dyn EndpointSelector>) -> ControlPlane {
+        self.start_all(endpoints, self.kek.clone())
+    }
+
+    /// A new process with a key-encryption key that does more than this site's own, around which it is made.
+    pub(crate) fn start_with_kek<K: KeyEncryptionKey + 'static>(
+        &self,
+        kek: impl FnOnce(Arc<dyn KeyEncryptionKey>) -> K,
+    ) -> ControlPlane {
+        let mut endpoints = RegisteredEndpoints::new();
+        endpoints.register(self.host.clone());
+        self.start_all(Arc::new(endpoints), Arc::new(kek(self.kek.clone())))
+    }
+
+    fn start_all(
+        &self,
+        endpoints: Arc<dyn EndpointSelector>,
+        kek: Arc<dyn KeyEncryptionKey>,
+    ) -> ControlPlane {
         let drivers = Drivers {
             fuse: self.fuse.clone(),
             pools: self.pools.lock().unwrap().clone(),
             broken: self.broken.clone(),
         };
         let database = Database::open(self.database()).unwrap();
-        ControlPlane::open(database, self.kek.clone(), Arc::new(drivers), endpoints).unwrap()
+        ControlPlane::open(database, kek, Arc::new(drivers), endpoints).unwrap()
     }
 
     /// A new process that has recovered.
@@ -179,13 +206,7 @@ impl Site {
 
     /// The volumes of which there is a file on the host.
     pub(crate) fn disks(&self) -> Vec<String> {
-        let mut names: Vec<_> = self
-            .host
-            .inner
-            .paths()
-            .iter()
-            .map(|p| stem(p))
-            .collect();
+        let mut names: Vec<_> = self.host.inner.paths().iter().map(|p| stem(p)).collect();
         names.sort();
         names
     }
@@ -219,7 +240,11 @@ impl Site {
         }
         let ids: Vec<_> = volumes.iter().map(|v| v.id.to_string()).collect();
         assert_eq!(self.disks(), ids, "disks on the host and volumes in the database");
-        assert_eq!(self.backups(), backups, "header backups on the host and in the database");
+        assert_eq!(
+            self.backups(),
+            backups,
+            "header backups on the host and in the database"
+        );
         assert_eq!(self.count("passphrases"), keys);
         assert_eq!(self.count("passphrase_references"), references);
         assert_eq!(self.count("jobs"), 0);
