@@ -54,7 +54,7 @@ words! {
         Backup = "backup",
         /// A copy of a LUKS header.
         HeaderBackup = "header-backup",
-        /// A snapshot that lies outside its volume.
+        /// A snapshot, inside its volume or outside.
         Snapshot = "snapshot",
         /// A template.
         Template = "template",

@@ -36,7 +36,7 @@ impl Session {
     pub(crate) fn open(path: &Path, wiring: Wiring, call: &Call) -> Result<Self> {
         let state = StateDirectory::open(path)?;
         let kek: Arc<dyn KeyEncryptionKey> = Arc::new(open_kek(&state)?);
-        let database = Database::open(&state.database())?;
+        let database = Database::open(state.database())?;
         let runner: Arc<dyn Runner> = Arc::new(SystemRunner::new());
         let agent = Arc::new(HostAgent::new(local_host()?, wiring.tools, runner));
         let mut endpoints = RegisteredEndpoints::new();

@@ -35,7 +35,7 @@ pub(super) fn run(session: &Session, command: Host, output: Output, call: &Call)
             }
             let facts = session.agent.probe(call, &scratch(session.state.path()))?;
             session.control.register_host(&facts)?;
-            print(output, &HostView::from(facts), |host| capabilities(host))
+            print(output, &HostView::from(facts), capabilities)
         }
         Host::List => {
             let hosts: Vec<_> = session

@@ -24,7 +24,7 @@ pub(crate) fn all(stage: &Stage, report: &mut Report) -> Result<()> {
     let key = report.step("back up a header, and keep what a thief would", |call, checks| {
         let backups = stage.session.state.header_backups()?;
         let backup = control.back_up_header(call, &raw, &backups.join("raw.luks"))?;
-        let key = control.with_key(&raw, |key| SecretFile::new(key))??;
+        let key = control.with_key(&raw, SecretFile::new)??;
         fs::hard_link(stage.disk(&main_pool()?, "raw")?, &same_file)?;
         fs::copy(&backup.path, &header)?;
         checks.hold(
@@ -61,7 +61,7 @@ pub(crate) fn all(stage: &Stage, report: &mut Report) -> Result<()> {
         )
     })?;
     report.step("try to open what was kept", |call, checks| {
-        let store = SqliteStore::new(Database::open(&stage.session.state.database())?);
+        let store = SqliteStore::new(Database::open(stage.session.state.database())?);
         for id in records.iter().flatten() {
             if store.get(id)?.is_some() {
                 bail!("the key record {id} is still there");
