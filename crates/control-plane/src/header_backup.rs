@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Row, Transaction};
 use strongroom_endpoint_selector::{
     BackUpHeader, DeleteDisk, DiskLocation, Endpoint, EraseKeyslots, ErrorKind, InspectDisk, Need,
+    SweepStaging,
 };
 use strongroom_passphrase_store::sqlite::InTransaction;
 use strongroom_passphrase_store::{Owner, OwnerKind, PassphraseStore};
@@ -212,6 +213,7 @@ impl ControlPlane {
     ) -> Result<(), ControlPlaneError> {
         let endpoint = self.select(&Need::any().on(backup.host.clone()), "remove a header backup")?;
         delete_file(endpoint.as_ref(), call, backup)?;
+        sweep_beside(endpoint.as_ref(), call, backup)?;
         self.end(job, |transaction| remove(transaction, record, backup))
     }
 
@@ -259,4 +261,20 @@ fn delete_file(
 ) -> Result<(), ControlPlaneError> {
     let action = format!("remove the header backup {}", backup.path.display());
     run(endpoint, call, &action, &DeleteDisk::new(&backup.path).into()).map(drop)
+}
+
+/// A copy that was not finished lies beside the file under a name of the host's own, and opens the volume all the same.
+fn sweep_beside(
+    endpoint: &dyn Endpoint,
+    call: &Call,
+    backup: &HeaderBackupRecord,
+) -> Result<(), ControlPlaneError> {
+    let Some(directory) = backup.path.parent() else {
+        return Ok(());
+    };
+    let action = format!("remove unfinished header backups in {}", directory.display());
+    match run(endpoint, call, &action, &SweepStaging::new(directory).into()) {
+        Err(error) if error.kind() == Some(ErrorKind::NotFound) => Ok(()),
+        swept => swept.map(drop),
+    }
 }

@@ -194,6 +194,15 @@ pub(crate) enum Volume {
         /// Which volume.
         id: VolumeId,
     },
+    /// Copies the header of a raw LUKS volume into a new file, against damage. Whoever has the file and the key opens the volume,
+    /// so it is recorded and destroyed with the volume.
+    BackUpHeader {
+        /// Which volume.
+        id: VolumeId,
+        /// The new file.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
     /// Removes a volume, and of an encrypted one the key, keyslots and header backups, for ever.
     Delete {
         /// Which volume.

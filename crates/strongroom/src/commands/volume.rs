@@ -135,6 +135,10 @@ pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Cal
             };
             return print(output, &shown, |v| lines("checked", &v.checked));
         }
+        Volume::BackUpHeader { id, to } => {
+            control.back_up_header(call, &id, &absolute(&to)?)?;
+            control.volume(&id)?
+        }
         Volume::Delete { id } => {
             let erasure = control.delete_volume(call, &id)?;
             let shown = ErasureView {

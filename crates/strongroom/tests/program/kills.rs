@@ -83,6 +83,27 @@ fn killed_at_each_tool_of_grow_snapshot_restore_and_delete() {
 }
 
 #[test]
+fn killed_at_each_tool_of_a_header_backup_and_of_the_erasure_after_it() {
+    let machine = Machine::new();
+    machine.create("vol", "secret-raw", "1M");
+    let backups = machine.path().join("backups");
+    fs::create_dir(&backups).unwrap();
+    let file = backups.join("vol.luks");
+    let left = || fs::read_dir(&backups).unwrap().count();
+    let args = ["volume", "back-up-header", "vol", "--to", file.to_str().unwrap()];
+    killed_at_each_tool(&machine, &args, |_| {
+        assert_eq!(left(), 0, "a backup that was killed leaves no key material");
+    });
+    assert_eq!(left(), 1);
+    machine.run(&args).refused(&["vol.luks", "already"]);
+    let shown = machine.ok(&["volume", "show", "vol"]);
+    assert_eq!(shown["header_backups"], serde_json::json!([file]));
+    machine.ok(&["volume", "delete", "vol"]);
+    assert_eq!(left(), 0);
+    assert_eq!(machine.assert_sound(), Vec::<String>::new());
+}
+
+#[test]
 fn killed_at_random_moments() {
     let machine = Machine::new();
     machine.create("keep", "secret-raw", "1M");

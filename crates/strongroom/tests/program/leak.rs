@@ -212,6 +212,8 @@ fn no_operation_lets_a_key_out() {
     watched.works(&["volume", "restore", "q", "s"]);
     watched.fails(&["volume", "restore", "q", "none"]);
     watched.fails(&["volume", "snapshot", "r", "s"]);
+    let backup = watched.machine.path().join("r.luks");
+    watched.works(&["volume", "back-up-header", "r", "--to", backup.to_str().unwrap()]);
     watched.works(&["volume", "list"]);
 
     // Tools that die with the key in hand, and one that repeats what it was given.
