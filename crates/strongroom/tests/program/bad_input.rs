@@ -205,6 +205,51 @@ fn templates_with_names_that_tools_misread() {
 }
 
 #[test]
+fn pools_in_directories_with_names_that_tools_misread() {
+    let machine = with_a_volume();
+    for (number, name) in [
+        "a,b",
+        "json:{}",
+        "-rf",
+        "two\nlines",
+        "ärger €",
+        "x:y=z,format=raw",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let directory = machine.path().join(name);
+        fs::create_dir(&directory).unwrap();
+        let (pool, volume) = (format!("pool-{number}"), format!("in-{number}"));
+        machine.ok(&["pool", "add", &pool, "--directory", directory.to_str().unwrap()]);
+        for offering in ["secret", "secret-raw"] {
+            let create = [
+                "volume",
+                "create",
+                &volume,
+                "--offering",
+                offering,
+                "--size",
+                "1M",
+                "--pool",
+                &pool,
+            ];
+            machine.ok(&create);
+            machine.ok(&["volume", "verify", &volume]);
+            machine.ok(&["volume", "resize", &volume, "2M"]);
+            assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "{name:?}");
+            machine.ok(&["volume", "delete", &volume]);
+        }
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "{name:?}");
+    }
+    let odd = machine.path().join(std::ffi::OsStr::from_bytes(b"not\xffutf8"));
+    fs::create_dir(&odd).unwrap();
+    let mut add = machine.command(&["pool", "add", "odd", "--directory"]);
+    crate::machine::outcome(add.arg(&odd)).refused(&["not UTF-8"]);
+    still_sound(&machine);
+}
+
+#[test]
 fn a_disk_that_is_not_what_its_record_says() {
     let machine = with_a_volume();
     let disk = machine.disk("keep");
