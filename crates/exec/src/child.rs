@@ -9,7 +9,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, kill_process_group, pidfd_open, prlimit};
 
 use crate::group::wait_until_gone;
-use crate::{CommandSpec, DESCRIPTOR_BASE};
+use crate::numbers::KEPT;
+use crate::{CommandSpec, DESCRIPTOR_BASE, executable};
 
 /// How long a killed child may take to end. One that waits for a dead device takes for ever.
 const GRACE: Duration = Duration::from_secs(10);
@@ -43,6 +44,7 @@ impl Running {
     pub(crate) fn start(
         spec: &CommandSpec<'_>,
     ) -> Result<(Self, Option<ChildStdout>, Option<ChildStderr>), StartError> {
+        executable::check(spec.program().path()).map_err(StartError::Start)?;
         let mut command = Command::new(spec.program().path());
         command
             .args(spec.arguments())
@@ -109,7 +111,10 @@ impl Running {
 }
 
 fn mappings(spec: &CommandSpec<'_>) -> io::Result<Vec<FdMapping>> {
-    (DESCRIPTOR_BASE..)
+    let count = i32::try_from(spec.descriptors().len()).unwrap_or(i32::MAX);
+    let numbers = DESCRIPTOR_BASE..DESCRIPTOR_BASE.saturating_add(count);
+    KEPT.keep(&numbers)?;
+    numbers
         .zip(spec.descriptors())
         .map(|(child_fd, descriptor)| {
             Ok(FdMapping {

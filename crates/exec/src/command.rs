@@ -9,9 +9,12 @@ use crate::quote::Quoted;
 
 /// The number that the first handed-over descriptor has in the child; the next has the next number.
 ///
-/// Fixed numbers make command lines comparable. They lie high because the child may still hold low ones that the
-/// standard library needs until the program is started. The limit of open files (`RLIMIT_NOFILE`) has to be above them;
-/// Linux starts processes with 1,024.
+/// Fixed numbers make command lines comparable. They lie high because most processes have no descriptors there. From the
+/// first run on that passes so many, this process itself keeps those of the numbers that are free taken by `/dev/null`,
+/// close-on-exec: while a program is started the standard library needs a pipe, which must not have one of them.
+///
+/// The limit of open files (`RLIMIT_NOFILE`) has to be above them, or the run is a
+/// [`RunError::Start`](crate::RunError::Start) that says how much is needed; Linux starts processes with 1,024.
 pub const DESCRIPTOR_BASE: i32 = 900;
 
 /// How much a command may print on standard output unless it says otherwise: 16 MiB.
@@ -81,7 +84,7 @@ impl<'k> CommandSpec<'k> {
     }
 
     /// Lets the child inherit this descriptor and returns the path under which the child opens it. The same descriptor
-    /// again gives the same path.
+    /// again gives the same path. The numbers begin at [`DESCRIPTOR_BASE`].
     pub fn pass(&mut self, descriptor: BorrowedFd<'k>) -> PathBuf {
         let known = self
             .descriptors

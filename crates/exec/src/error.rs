@@ -7,7 +7,8 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The program could not be started.
+    /// The program could not be started: it went away, is neither an ELF file nor a script that names its interpreter
+    /// (`ENOEXEC`), has a NUL byte in an argument, or is passed more descriptors than the limit of open files allows.
     #[error("cannot start {program}")]
     Start {
         /// Its path.
@@ -15,15 +16,17 @@ pub enum RunError {
         /// The reason.
         source: std::io::Error,
     },
-    /// Its time was over: it was killed, or not started at all.
+    /// Its time was over: it was killed, or not started at all. When somebody watches the lines, it may also have ended by
+    /// itself, with lines left that it was too late to hand out.
     #[error("{program} was stopped after {after:?}: deadline exceeded")]
     Deadline {
         /// Its path.
         program: String,
-        /// How long it had run; zero when it was not started.
+        /// How long the run had taken; zero when it was not started.
         after: Duration,
     },
-    /// The caller asked to stop: it was killed, or not started at all.
+    /// The caller asked to stop: it was killed, or not started at all. When somebody watches the lines, it may also have
+    /// ended by itself, with lines left that were not handed out any more.
     #[error("{program} was stopped: cancelled")]
     Cancelled {
         /// Its path.

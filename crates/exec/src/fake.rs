@@ -28,6 +28,7 @@ mod failure;
 mod recording;
 mod scripted;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 pub use failing::FailingRunner;
@@ -46,9 +47,12 @@ pub fn program(path: impl Into<PathBuf>) -> Program {
 
 /// An answer, its lines first.
 fn answer(done: Completed, watch: &Watch<'_>) -> Completed {
-    let each = |line: &[u8]| watch.line(line);
+    let each = |line: &[u8]| {
+        watch.line(line);
+        Ok::<(), Infallible>(())
+    };
     let mut lines = Lines::default();
-    lines.feed(&done.stdout, &each);
-    lines.finish(&each);
+    let Ok(()) = lines.feed(&done.stdout, each);
+    let Ok(()) = lines.finish(each);
     done
 }

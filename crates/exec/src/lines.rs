@@ -9,8 +9,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// The next bytes of the stream. Each line that they end goes to `each`, without its end.
-    pub(crate) fn feed(&mut self, bytes: &[u8], each: &dyn Fn(&[u8])) {
+    /// The next bytes of the stream. Each line that they end goes to `each`, without its end, until that fails.
+    pub(crate) fn feed<E>(&mut self, bytes: &[u8], each: impl Fn(&[u8]) -> Result<(), E>) -> Result<(), E> {
         for piece in bytes.split_inclusive(|byte| is_end(*byte)) {
             let (text, ends) = match piece.split_last() {
                 Some((last, text)) if is_end(*last) => (text, true),
@@ -19,17 +19,19 @@ impl Lines {
             let room = LINE_LIMIT - self.begun.len();
             self.begun.extend_from_slice(&text[..text.len().min(room)]);
             if ends {
-                each(&self.begun);
+                each(&self.begun)?;
                 self.begun.clear();
             }
         }
+        Ok(())
     }
 
     /// The stream is over: what has no end is a line too.
-    pub(crate) fn finish(self, each: &dyn Fn(&[u8])) {
-        if !self.begun.is_empty() {
-            each(&self.begun);
+    pub(crate) fn finish<E>(self, each: impl Fn(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        if self.begun.is_empty() {
+            return Ok(());
         }
+        each(&self.begun)
     }
 }
 
@@ -40,17 +42,21 @@ fn is_end(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::convert::Infallible;
 
     use super::*;
 
     fn cut(chunks: &[&[u8]]) -> Vec<Vec<u8>> {
         let seen = RefCell::new(Vec::new());
-        let each = |line: &[u8]| seen.borrow_mut().push(line.to_vec());
+        let each = |line: &[u8]| {
+            seen.borrow_mut().push(line.to_vec());
+            Ok::<(), Infallible>(())
+        };
         let mut lines = Lines::default();
         for chunk in chunks {
-            lines.feed(chunk, &each);
+            let Ok(()) = lines.feed(chunk, each);
         }
-        lines.finish(&each);
+        let Ok(()) = lines.finish(each);
         seen.into_inner()
     }
 

@@ -57,10 +57,12 @@ impl<'w> Watch<'w> {
 
     /// The same, and each piece of standard output that ends with a line feed, a carriage return or the output's end goes
     /// to `lines`, without its end, as soon as it is there. Of a piece longer than [`LINE_LIMIT`](crate::LINE_LIMIT) only
-    /// so much.
+    /// so much. After a line that ends with both, `\r\n`, comes an empty one.
     ///
-    /// `lines` is called by the thread that runs the command and should return at once: while it works, nobody looks at
-    /// deadline and cancellation. When it panics, the command is killed and the panic goes on to the caller.
+    /// `lines` is called by the thread that runs the command and should return at once: deadline and cancellation, and the
+    /// command's own limit, are looked at before each line and not while it works on one. When they are over, no more
+    /// lines are handed out and the run is an error, though the command may have ended by itself. When `lines` panics, the
+    /// command is killed and the panic goes on to the caller.
     #[must_use]
     pub fn with_lines(mut self, lines: &'w (dyn Fn(&[u8]) + Sync)) -> Self {
         self.lines = Some(lines);

@@ -4,10 +4,12 @@ use std::process::{ChildStderr, ChildStdout};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionread;
+use strongroom_types::Interrupted;
 
 use crate::capture::{Ends, TooMuch, Whole};
+use crate::child::Running;
+use crate::limits::Limits;
 use crate::lines::Lines;
-use crate::{Watch, child::Running};
 
 /// How much is read at once: what a pipe holds by default.
 const CHUNK: usize = 64 << 10;
@@ -19,23 +21,30 @@ pub(crate) struct Streams<'w> {
     out: Whole,
     err: Ends,
     lines: Lines,
-    watch: &'w Watch<'w>,
+    limits: &'w Limits<'w>,
     buffer: Vec<u8>,
 }
 
-/// What went wrong while reading.
-pub(crate) enum ReadError {
+/// Why nothing more is read.
+pub(crate) enum Stop {
+    Interrupted(Interrupted),
     TooMuch,
     Io(io::Error),
 }
 
-impl From<io::Error> for ReadError {
+impl From<io::Error> for Stop {
     fn from(e: io::Error) -> Self {
         Self::Io(e)
     }
 }
 
-impl From<TooMuch> for ReadError {
+impl From<Interrupted> for Stop {
+    fn from(why: Interrupted) -> Self {
+        Self::Interrupted(why)
+    }
+}
+
+impl From<TooMuch> for Stop {
     fn from(_: TooMuch) -> Self {
         Self::TooMuch
     }
@@ -46,7 +55,7 @@ impl<'w> Streams<'w> {
         stdout: Option<ChildStdout>,
         stderr: Option<ChildStderr>,
         limit: usize,
-        watch: &'w Watch<'w>,
+        limits: &'w Limits<'w>,
     ) -> Self {
         Self {
             stdout,
@@ -54,21 +63,21 @@ impl<'w> Streams<'w> {
             out: Whole::new(limit),
             err: Ends::default(),
             lines: Lines::default(),
-            watch,
+            limits,
             buffer: vec![0; CHUNK],
         }
     }
 
     /// Waits until there is output, the child has ended or the time is over, and reads what there is, at most one chunk of
     /// each. Says whether the child has ended.
-    pub(crate) fn wait(&mut self, running: &Running, time: Option<&Timespec>) -> Result<bool, ReadError> {
+    pub(crate) fn wait(&mut self, running: &Running, time: Option<&Timespec>) -> Result<bool, Stop> {
         let mut watched = vec![PollFd::from_borrowed_fd(running.ended(), PollFlags::IN)];
         watched.extend(self.stdout.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         watched.extend(self.stderr.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         match poll(&mut watched, time) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return Ok(false),
-            Err(e) => return Err(ReadError::Io(e.into())),
+            Err(e) => return Err(Stop::Io(e.into())),
         }
         let mut ready = watched.iter().map(|fd| !fd.revents().is_empty());
         let ended = ready.next().unwrap_or(false);
@@ -85,7 +94,7 @@ impl<'w> Streams<'w> {
 
     /// Reads what is in the pipes now and gives both outputs. It does not wait for their end: somebody who left the child's
     /// group may hold them open.
-    pub(crate) fn finish(mut self) -> Result<(Vec<u8>, Vec<u8>), ReadError> {
+    pub(crate) fn finish(mut self) -> Result<(Vec<u8>, Vec<u8>), Stop> {
         let mut left = pending(self.stdout.as_ref())?;
         while left > 0 && self.stdout.is_some() {
             left -= self.read_stdout(left.min(CHUNK))?;
@@ -94,22 +103,22 @@ impl<'w> Streams<'w> {
         while left > 0 && self.stderr.is_some() {
             left -= self.read_stderr(left.min(CHUNK))?;
         }
-        if self.watch.lines.is_some() {
-            self.lines.finish(&|line| self.watch.line(line));
+        if self.limits.want_lines() {
+            self.lines.finish(|line| self.limits.line(line))?;
         }
         Ok((self.out.into_bytes(), self.err.into_bytes()))
     }
 
-    fn read_stdout(&mut self, most: usize) -> Result<usize, ReadError> {
+    fn read_stdout(&mut self, most: usize) -> Result<usize, Stop> {
         let bytes = read(&mut self.stdout, &mut self.buffer[..most])?;
         self.out.feed(bytes)?;
-        if self.watch.lines.is_some() {
-            self.lines.feed(bytes, &|line| self.watch.line(line));
+        if self.limits.want_lines() {
+            self.lines.feed(bytes, |line| self.limits.line(line))?;
         }
         Ok(bytes.len())
     }
 
-    fn read_stderr(&mut self, most: usize) -> Result<usize, ReadError> {
+    fn read_stderr(&mut self, most: usize) -> Result<usize, Stop> {
         let bytes = read(&mut self.stderr, &mut self.buffer[..most])?;
         self.err.feed(bytes);
         Ok(bytes.len())
@@ -146,10 +155,12 @@ mod tests {
     use std::io::Write;
     use std::os::fd::OwnedFd;
     use std::sync::Mutex;
+    use std::time::Instant;
 
     use rustix::pipe::{fcntl_setpipe_size, pipe};
 
     use super::*;
+    use crate::{CommandSpec, Program, Watch};
 
     #[test]
     fn what_is_in_the_pipes_is_taken_though_somebody_holds_them_open() {
@@ -169,7 +180,9 @@ mod tests {
             *count.lock().unwrap() += 1;
         };
         let watch = Watch::nobody().with_lines(&lines);
-        let streams = Streams::new(Some(stdout.into()), Some(stderr.into()), text.len(), &watch);
+        let spec = CommandSpec::new(Program::unchecked("/bin/true".into()));
+        let limits = Limits::new(&spec, &watch, Instant::now());
+        let streams = Streams::new(Some(stdout.into()), Some(stderr.into()), text.len(), &limits);
         let Ok((out, err)) = streams.finish() else {
             panic!("it was not read");
         };

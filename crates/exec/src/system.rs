@@ -5,17 +5,15 @@ use std::time::{Duration, Instant};
 use strongroom_types::Interrupted;
 
 use crate::child::{EndError, Running, StartError, timespec};
-use crate::streams::{ReadError, Streams};
+use crate::limits::Limits;
+use crate::streams::{Stop, Streams};
 use crate::{CommandSpec, Completed, RunError, Runner, Watch};
-
-/// How often somebody looks whether the caller asked to stop.
-const TICK: Duration = Duration::from_millis(50);
 
 /// Starts processes.
 ///
 /// The child has `LC_ALL=C` and nothing else in its environment, `/` as its directory, `/dev/null` as standard input, a
-/// process group of its own, no core dumps, and no descriptors but its outputs and those of
-/// [`CommandSpec::pass`]. When [`run`](Runner::run) returns, the child has ended and was awaited, and what was left in its
+/// process group of its own, no core dumps, and no descriptors but its outputs, those of [`CommandSpec::pass`] and
+/// those that are open in this process without close-on-exec. When [`run`](Runner::run) returns, the child has ended and was awaited, and what was left in its
 /// group has been killed.
 ///
 /// Each run is logged with `tracing` at debug level: the command line, the exit code or error, the time.
@@ -45,17 +43,13 @@ impl Runner for SystemRunner {
 
 fn run(command: &CommandSpec<'_>, watch: &Watch<'_>, begun: Instant) -> Result<Completed, RunError> {
     let failed = Failed(command);
-    let own = command.time_limit().and_then(|limit| begun.checked_add(limit));
-    let limits = Limits {
-        deadline: [own, watch.deadline()].into_iter().flatten().min(),
-        watch,
-    };
+    let limits = Limits::new(command, watch, begun);
     limits
         .check()
         .map_err(|why| failed.interrupted(why, Duration::ZERO))?;
 
     let (running, stdout, stderr) = Running::start(command).map_err(|why| failed.start(why))?;
-    let mut streams = Streams::new(stdout, stderr, command.stdout_limit(), watch);
+    let mut streams = Streams::new(stdout, stderr, command.stdout_limit(), &limits);
     // Whatever happens, the panic of a stranger's closure included, the child does not outlive this call.
     let watched = catch_unwind(AssertUnwindSafe(|| watch_over(&running, &mut streams, &limits)));
     let ended = running.end();
@@ -63,12 +57,9 @@ fn run(command: &CommandSpec<'_>, watch: &Watch<'_>, begun: Instant) -> Result<C
 
     let status = ended.map_err(|why| failed.end(why))?;
     let duration = begun.elapsed();
-    let outputs = match watched {
-        Ok(()) => streams.finish(),
-        Err(Stop::Interrupted(why)) => return Err(failed.interrupted(why, duration)),
-        Err(Stop::Reading(why)) => Err(why),
-    };
-    let (stdout, stderr) = outputs.map_err(|why| failed.reading(why))?;
+    let (stdout, stderr) = watched
+        .and_then(|()| streams.finish())
+        .map_err(|why| failed.stopped(why, begun.elapsed()))?;
     let mut done = Completed::new(status.code().unwrap_or(-1), stdout, stderr);
     done.duration = duration;
     match status.signal() {
@@ -81,44 +72,14 @@ fn run(command: &CommandSpec<'_>, watch: &Watch<'_>, begun: Instant) -> Result<C
     }
 }
 
-/// Why a running child has to be ended.
-enum Stop {
-    Interrupted(Interrupted),
-    Reading(ReadError),
-}
-
 /// Reads until the child has ended.
 fn watch_over(running: &Running, streams: &mut Streams<'_>, limits: &Limits<'_>) -> Result<(), Stop> {
     loop {
         let time = limits.next_look().map(timespec);
-        if streams.wait(running, time.as_ref()).map_err(Stop::Reading)? {
+        if streams.wait(running, time.as_ref())? {
             return Ok(());
         }
-        limits.check().map_err(Stop::Interrupted)?;
-    }
-}
-
-struct Limits<'w> {
-    deadline: Option<Instant>,
-    watch: &'w Watch<'w>,
-}
-
-impl Limits<'_> {
-    fn check(&self) -> Result<(), Interrupted> {
-        self.watch.check()?;
-        match self.deadline {
-            Some(deadline) if deadline <= Instant::now() => Err(Interrupted::Deadline),
-            _ => Ok(()),
-        }
-    }
-
-    /// For how long nobody has to look; `None` when there is nothing to look for.
-    fn next_look(&self) -> Option<Duration> {
-        let tick = self.watch.call.map(|_| TICK);
-        let left = self
-            .deadline
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        [tick, left].into_iter().flatten().min()
+        limits.check()?;
     }
 }
 
@@ -151,10 +112,11 @@ impl Failed<'_> {
         }
     }
 
-    fn reading(&self, why: ReadError) -> RunError {
+    fn stopped(&self, why: Stop, after: Duration) -> RunError {
         match why {
-            ReadError::Io(source) => self.io(source),
-            ReadError::TooMuch => RunError::OutputLimit {
+            Stop::Interrupted(why) => self.interrupted(why, after),
+            Stop::Io(source) => self.io(source),
+            Stop::TooMuch => RunError::OutputLimit {
                 program: self.program(),
                 limit: self.0.stdout_limit(),
             },

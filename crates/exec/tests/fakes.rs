@@ -8,6 +8,8 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use strongroom_exec::fake::{
     Answer, FailingRunner, Failure, RecordedCommand, RecordingRunner, ScriptedRunner, UnexpectedCommand,
     program,
@@ -20,6 +22,12 @@ fn tool(argument: &str) -> CommandSpec<'static> {
 
 fn run(runner: &impl Runner, argument: &str) -> Result<Completed, RunError> {
     runner.run(&tool(argument), &Watch::nobody())
+}
+
+/// Whether a signal to this process reaches nobody, and this test neither.
+fn nobody_is(pid: u32) -> bool {
+    let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    test_kill_process(pid) == Err(Errno::SRCH)
 }
 
 #[test]
@@ -177,8 +185,8 @@ fn each_failure_is_its_error() {
                     *limit == tool("").stdout_limit()
                 }
                 (Failure::Deadline, RunError::Deadline { .. })
-                | (Failure::Cancelled, RunError::Cancelled { .. })
-                | (Failure::Stuck, RunError::Stuck { .. }) => true,
+                | (Failure::Cancelled, RunError::Cancelled { .. }) => true,
+                (Failure::Stuck, RunError::Stuck { pid, .. }) => nobody_is(*pid),
                 _ => false,
             };
             assert!(fits, "{failure:?} became {error:?}");

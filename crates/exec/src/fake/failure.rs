@@ -3,6 +3,9 @@ use std::time::Duration;
 
 use crate::{CommandSpec, RunError};
 
+/// A process number that can be given to `kill` and is nobody's.
+const NOBODY: u32 = i32::MAX.unsigned_abs();
+
 /// How a run fails: the variants of [`RunError`] as values that can be copied, so that one of them answers many runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,7 +25,8 @@ pub enum Failure {
     },
     /// [`RunError::OutputLimit`] with the command's limit.
     OutputLimit,
-    /// [`RunError::Stuck`].
+    /// [`RunError::Stuck`] with the process number 2,147,483,647: no process has it, since Linux gives none above 4,194,304,
+    /// so that code under test may send it signals.
     Stuck,
     /// [`RunError::Io`] with an error of this kind.
     Io(io::ErrorKind),
@@ -52,10 +56,7 @@ impl Failure {
                 program,
                 limit: command.stdout_limit(),
             },
-            Self::Stuck => RunError::Stuck {
-                program,
-                pid: std::process::id(),
-            },
+            Self::Stuck => RunError::Stuck { program, pid: NOBODY },
             Self::Io(kind) => RunError::Io {
                 program,
                 source: (*kind).into(),

@@ -160,6 +160,68 @@ fn a_flood_does_not_hide_the_deadline() {
 }
 
 #[test]
+fn no_line_is_handed_out_after_cancellation() {
+    // What ends by itself before its lines were handed out, and what does not.
+    for script in ["printf '\\n%.0s' $(seq 5000)", "exec yes ''"] {
+        let cancellation = Cancellation::new();
+        let call = Call::new().with_cancellation(cancellation.clone());
+        let calls = AtomicUsize::new(0);
+        let lines = |_: &[u8]| {
+            if calls.fetch_add(1, Ordering::SeqCst) + 1 == 3 {
+                cancellation.cancel();
+            }
+        };
+        let result = SystemRunner::new()
+            .run(&sh(script), &Watch::call(&call).with_lines(&lines))
+            .map(|done| done.code);
+        assert!(
+            matches!(result, Err(RunError::Cancelled { .. })),
+            "{script}: {result:?}"
+        );
+        assert_eq!(calls.into_inner(), 3, "{script}");
+    }
+}
+
+#[test]
+fn no_line_is_handed_out_after_the_deadline() {
+    let limit = Duration::from_millis(20);
+    for (script, own) in [
+        ("printf '\\n%.0s' $(seq 5000)", false),
+        ("exec yes ''", false),
+        ("exec yes ''", true),
+    ] {
+        let call = if own {
+            Call::new()
+        } else {
+            Call::new().with_timeout(limit)
+        };
+        let spec = if own {
+            sh(script).timeout(limit)
+        } else {
+            sh(script)
+        };
+        // The first line takes longer than there is time.
+        let calls = AtomicUsize::new(0);
+        let begun = Instant::now();
+        let lines = |_: &[u8]| {
+            calls.fetch_add(1, Ordering::SeqCst);
+            while begun.elapsed() <= limit * 2 {
+                std::thread::yield_now();
+            }
+        };
+        let result = SystemRunner::new()
+            .run(&spec, &Watch::call(&call).with_lines(&lines))
+            .map(|done| done.code);
+        assert!(
+            matches!(&result, Err(RunError::Deadline { after, .. }) if *after >= limit),
+            "{script}: {result:?}"
+        );
+        // None when the machine was so slow that the time was over before.
+        assert!(calls.into_inner() <= 1, "{script}");
+    }
+}
+
+#[test]
 fn a_line_reader_that_panics_takes_the_child_with_it() {
     let calls = AtomicUsize::new(0);
     let members = Mutex::new(Vec::new());

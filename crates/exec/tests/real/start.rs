@@ -1,6 +1,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -78,21 +79,44 @@ fn a_program_that_went_away_or_is_none_does_not_start() {
     assert_eq!(program, spec.to_string());
     assert!(program.ends_with(r"/it'\''s gone'"), "{program}");
 
-    script(&path, "neither a script nor a program", 0o755);
-    let Err(RunError::Start { source, .. }) = run(&spec) else {
-        panic!("it started");
-    };
-    assert_eq!(
-        source.raw_os_error(),
-        Some(rustix::io::Errno::NOEXEC.raw_os_error())
-    );
-
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
     assert_eq!(kind(run(&spec)).0, ErrorKind::PermissionDenied);
     fs::remove_file(&path).unwrap();
     assert_eq!(kind(run(&spec)).0, ErrorKind::NotFound);
     fs::create_dir(&path).unwrap();
     assert_eq!(kind(run(&spec)).0, ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn what_is_neither_a_program_nor_begins_with_an_interpreter_is_given_to_no_shell() {
+    let place = tempfile::tempdir().unwrap();
+    let (path, trace) = (place.path().join("tool"), place.path().join("trace"));
+    let key = fs::File::open("/dev/null").unwrap();
+    let a_shells = format!("echo > {}\n", trace.display());
+    let interpreter = place.path().join("interpreter");
+    script(&interpreter, &a_shells, 0o755);
+    let nested = format!("#!{}\n", interpreter.display());
+    for text in [&a_shells, &nested, "", "#", "#!\n", "\x7fEL", " #!/bin/sh\n"] {
+        script(&path, text, 0o755);
+        let alone = CommandSpec::new(Program::at(&path).unwrap());
+        let mut with_key = alone.clone();
+        with_key.pass(key.as_fd());
+        for spec in [alone, with_key] {
+            let result = run(&spec);
+            let no_exec = Some(rustix::io::Errno::NOEXEC.raw_os_error());
+            assert!(
+                matches!(&result, Err(RunError::Start { source, .. }) if source.raw_os_error() == no_exec),
+                "{text:?}: {result:?}"
+            );
+        }
+        assert!(!trace.exists(), "{text:?}");
+    }
+    script(&interpreter, &format!("#!/bin/sh\n{a_shells}"), 0o755);
+    script(&path, &nested, 0o755);
+    let mut with_key = CommandSpec::new(Program::at(&path).unwrap());
+    with_key.pass(key.as_fd());
+    assert_eq!(stdout(&with_key), "");
+    assert!(trace.exists());
 }
 
 #[test]

@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use strongroom_exec::{DESCRIPTOR_BASE, Runner, SystemRunner, Watch};
+use strongroom_exec::{Runner, SystemRunner, Watch};
 
 use crate::{command, run, sh, stdout};
 
@@ -86,16 +86,6 @@ fn passed_descriptors_are_read_under_fixed_names() {
     let flags = rustix::io::fcntl_getfd(&one).unwrap();
     assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
     assert_eq!(stdout(&cat), "first secondfirst ");
-}
-
-#[test]
-fn a_descriptor_that_has_the_number_of_another_one_here_is_not_mistaken() {
-    let (one, two) = (memfd(b"one"), memfd(b"two"));
-    let high = rustix::io::fcntl_dupfd_cloexec(&two, DESCRIPTOR_BASE).unwrap();
-    assert!(high.as_raw_fd() >= DESCRIPTOR_BASE);
-    let mut cat = command("cat");
-    let (a, b) = (cat.pass(one.as_fd()), cat.pass(high.as_fd()));
-    assert_eq!(stdout(&cat.args([a, b])), "onetwo");
 }
 
 /// The mask of signals that this word of `/proc/PID/status` has.
