@@ -1,9 +1,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use rusqlite::ErrorCode;
 use strongroom_secret::PassphraseError;
 use strongroom_types::PassphraseId;
 
+use crate::printable::Printable;
 use crate::{KekId, Owner};
 
 /// Why a key-encryption key could not be used. It holds no key material.
@@ -113,7 +115,7 @@ pub enum StoreError {
         references: Vec<Owner>,
     },
     /// A row says what no row may say.
-    #[error("the record of passphrase {id} is damaged: {problem}")]
+    #[error("the record of passphrase {} is damaged: {}", Printable(.id), Printable(.problem))]
     DamagedRow {
         /// The name as it stands there.
         id: String,
@@ -133,7 +135,7 @@ pub enum StoreError {
         known: u32,
     },
     /// The database file is damaged.
-    #[error("the database {path:?} is damaged: {problem}; restore it from a copy")]
+    #[error("the database {path:?} is damaged: {}; restore it from a copy", Printable(.problem))]
     DamagedFile {
         /// The file.
         path: PathBuf,
@@ -148,6 +150,24 @@ pub enum StoreError {
         /// Its permission bits.
         mode: u32,
     },
+    /// It is a symlink, directory, device, or has a second name.
+    #[error("{path:?} is {found}; a database is a regular file with one name")]
+    NotAPlainFile {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// The database file belongs to somebody else.
+    #[error(
+        "the database {path:?} belongs to user {owner}; it must belong to the user that runs this, or to root"
+    )]
+    WrongOwner {
+        /// The file.
+        path: PathBuf,
+        /// The owner's user id.
+        owner: u32,
+    },
     /// The database file cannot be made or read.
     #[error("cannot use the database {path:?}")]
     File {
@@ -157,7 +177,9 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The disk is full.
-    #[error("no space left for the database while trying to {action}; nothing was changed")]
+    #[error(
+        "no space left for the database while trying to {action}; what is in it was not changed; make room"
+    )]
     Full {
         /// What was to be done.
         action: &'static str,
@@ -172,6 +194,20 @@ pub enum StoreError {
         /// What it is.
         found: String,
     },
+    /// Another connection is in the way, of this process or another. A transaction that reads before it writes and did not begin as
+    /// [`Database::transaction`](crate::sqlite::Database::transaction) does meets this without having waited.
+    #[error(
+        "another process uses the database, so that it could not {action}; try again, and begin a transaction that writes as an immediate one"
+    )]
+    Busy {
+        /// What was to be done.
+        action: &'static str,
+    },
+    /// The log still has what was deleted, because another connection reads it.
+    #[error(
+        "another process reads the database, so that what was deleted is still in its log; purge again when that process is done"
+    )]
+    NotPurged,
     /// SQLite failed.
     #[error("the database failed to {action}")]
     Database {
@@ -180,6 +216,20 @@ pub enum StoreError {
         /// The reason.
         source: rusqlite::Error,
     },
+}
+
+impl StoreError {
+    /// A failure of SQLite as an error of the store, also for statements of one's own on the store's database: a full disk is
+    /// [`Full`](Self::Full), a locked database [`Busy`](Self::Busy), and anything else [`Database`](Self::Database). `action` is what
+    /// was to be done, as an infinitive.
+    #[must_use]
+    pub fn from_sqlite(action: &'static str, source: rusqlite::Error) -> Self {
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full { action },
+            Some(ErrorCode::DatabaseBusy) => Self::Busy { action },
+            _ => Self::Database { action, source },
+        }
+    }
 }
 
 fn list(owners: &[Owner]) -> String {
@@ -220,6 +270,12 @@ pub enum KeyringError {
         sealed_by: KekId,
         /// The key at hand.
         have: KekId,
+    },
+    /// The record belongs to another tenant than the keyring.
+    #[error("passphrase {id} belongs to another tenant")]
+    WrongTenant {
+        /// Its name.
+        id: PassphraseId,
     },
     /// What came out is no passphrase.
     #[error("passphrase {id} is damaged under its seal")]

@@ -12,13 +12,22 @@ const BLOCK: usize = 3 + Passphrase::MAX;
 pub struct Keyring<'a> {
     store: &'a dyn PassphraseStore,
     kek: &'a dyn KeyEncryptionKey,
+    tenant: &'a str,
 }
 
 impl<'a> Keyring<'a> {
     /// This store under this key.
     #[must_use]
     pub fn new(store: &'a dyn PassphraseStore, kek: &'a dyn KeyEncryptionKey) -> Self {
-        Self { store, kek }
+        let tenant = "";
+        Self { store, kek, tenant }
+    }
+
+    /// The same for one of several parties that share the store and the key. What it makes is this tenant's, and it does not unseal or
+    /// destroy what is another's. A keyring that was made without is a tenant of its own, with the empty name.
+    #[must_use]
+    pub fn for_tenant(self, tenant: &'a str) -> Self {
+        Self { tenant, ..self }
     }
 
     /// Makes a passphrase for a volume, seals and stores it, and notes that the volume refers to it. The record and the reference
@@ -42,9 +51,33 @@ impl<'a> Keyring<'a> {
         volume: &VolumeId,
         purpose: Purpose,
     ) -> Result<PassphraseId, KeyringError> {
+        let record = self.seal(passphrase, volume, purpose)?;
+        self.store
+            .insert_for(&record, &Owner::volume(volume))
+            .map_err(KeyringError::Store)?;
+        Ok(record.id)
+    }
+
+    /// Makes a passphrase for a volume and seals it, without the store: for who puts the record there later, such as into a
+    /// transaction that is not to be open while the key-encryption key works, with [`PassphraseStore::insert_for`]. It opens nothing
+    /// before it is there.
+    ///
+    /// # Errors
+    /// [`KeyringError::Generate`], [`KeyringError::Kek`].
+    pub fn seal_new(&self, volume: &VolumeId, purpose: Purpose) -> Result<SealedRecord, KeyringError> {
+        let passphrase = Passphrase::generate().map_err(KeyringError::Generate)?;
+        self.seal(&passphrase, volume, purpose)
+    }
+
+    fn seal(
+        &self,
+        passphrase: &Passphrase,
+        volume: &VolumeId,
+        purpose: Purpose,
+    ) -> Result<SealedRecord, KeyringError> {
         let id = PassphraseId::random();
         let (kek, version) = (self.kek.id().clone(), self.kek.version());
-        let additional = aad::of(&id, "", volume, purpose, &kek, version);
+        let additional = aad::of(&id, self.tenant, volume, purpose, &kek, version);
         let sealed = self
             .kek
             .seal(&block(passphrase), &additional)
@@ -52,31 +85,28 @@ impl<'a> Keyring<'a> {
                 id: id.clone(),
                 source,
             })?;
-        let record = SealedRecord::new(
-            id.clone(),
-            String::new(),
+        Ok(SealedRecord::new(
+            id,
+            self.tenant.to_owned(),
             volume.clone(),
             purpose,
             kek,
             version,
             sealed,
-        );
-        self.store
-            .insert_for(&record, &Owner::volume(volume))
-            .map_err(KeyringError::Store)?;
-        Ok(id)
+        ))
     }
 
     /// The passphrase itself.
     ///
     /// # Errors
-    /// [`KeyringError`]: a record that is missing, damaged, exchanged or of another key is an error.
+    /// [`KeyringError`]: a record that is missing, damaged, exchanged, of another key or of another tenant is an error.
     pub fn unseal(&self, id: &PassphraseId) -> Result<Passphrase, KeyringError> {
         let record = self
             .store
             .get(id)
             .and_then(|found| found.ok_or_else(|| StoreError::NotFound { id: id.clone() }))
             .map_err(KeyringError::Store)?;
+        self.own(&record)?;
         if &record.kek != self.kek.id() {
             let (sealed_by, have) = (record.kek, self.kek.id().clone());
             return Err(KeyringError::WrongKek {
@@ -87,7 +117,7 @@ impl<'a> Keyring<'a> {
         }
         let additional = aad::of(
             id,
-            &record.tenant,
+            self.tenant,
             &record.volume,
             record.purpose,
             &record.kek,
@@ -106,9 +136,23 @@ impl<'a> Keyring<'a> {
     /// Destroys a passphrase that nothing refers to. One that is not there is fine.
     ///
     /// # Errors
-    /// [`StoreError::Referenced`] inside [`KeyringError::Store`] when something still needs it.
+    /// [`StoreError::Referenced`] inside [`KeyringError::Store`] when something still needs it; [`KeyringError::WrongTenant`]. A damaged
+    /// record is an error too, because it does not say whose it is; [`PassphraseStore::remove`] removes it.
     pub fn destroy(&self, id: &PassphraseId) -> Result<(), KeyringError> {
+        if let Some(record) = self.store.get(id).map_err(KeyringError::Store)? {
+            self.own(&record)?;
+        }
         self.store.remove(id).map_err(KeyringError::Store)
+    }
+
+    fn own(&self, record: &SealedRecord) -> Result<(), KeyringError> {
+        if record.tenant == self.tenant {
+            Ok(())
+        } else {
+            Err(KeyringError::WrongTenant {
+                id: record.id.clone(),
+            })
+        }
     }
 }
 

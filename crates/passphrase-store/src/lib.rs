@@ -7,6 +7,7 @@ mod kek;
 mod key_file;
 mod keyring;
 mod memory;
+mod printable;
 mod record;
 pub mod sqlite;
 mod store;

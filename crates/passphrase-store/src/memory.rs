@@ -2,7 +2,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use strongroom_types::PassphraseId;
+use strongroom_types::{PassphraseId, VolumeId};
 
 use crate::{Owner, PassphraseStore, SealedRecord, StoreError};
 
@@ -90,5 +90,14 @@ impl PassphraseStore for MemoryStore {
 
     fn ids(&self) -> Result<Vec<PassphraseId>, StoreError> {
         Ok(self.entries().keys().cloned().collect())
+    }
+
+    fn ids_for(&self, volume: &VolumeId) -> Result<Vec<PassphraseId>, StoreError> {
+        Ok(self
+            .entries()
+            .values()
+            .filter(|(record, _)| record.volume == *volume)
+            .map(|(record, _)| record.id.clone())
+            .collect())
     }
 }

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use strongroom_types::{PassphraseId, VolumeId};
 
 use crate::KekId;
+use crate::printable::Printable;
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -63,12 +64,12 @@ words! {
     }
 }
 
-/// Something that a passphrase opens.
+/// Something that a passphrase opens. It is shown in one line: what does not print in its id is escaped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
     /// What kind of thing it is.
     pub kind: OwnerKind,
-    /// Its id.
+    /// Its id: any text.
     pub id: String,
 }
 
@@ -88,7 +89,7 @@ impl Owner {
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind, self.id)
+        write!(f, "{} {}", self.kind, Printable(&self.id))
     }
 }
 
@@ -98,7 +99,7 @@ impl fmt::Display for Owner {
 pub struct SealedRecord {
     /// Its name.
     pub id: PassphraseId,
-    /// Whose it is, where several parties share a store; empty otherwise.
+    /// Whose it is, where several parties share a store ([`Keyring::for_tenant`](crate::Keyring::for_tenant)); empty otherwise.
     pub tenant: String,
     /// The volume that it was made for.
     pub volume: VolumeId,

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use strongroom_types::PassphraseId;
+use strongroom_types::{PassphraseId, VolumeId};
 
 use crate::{Owner, SealedRecord, StoreError};
 
@@ -54,8 +54,14 @@ pub trait PassphraseStore: fmt::Debug {
     /// The ids of all records, in order.
     ///
     /// # Errors
-    /// [`StoreError`] when the store failed.
+    /// [`StoreError::DamagedRow`], which names the row, when one of them is no id: there is no list that lacks a record.
     fn ids(&self) -> Result<Vec<PassphraseId>, StoreError>;
+
+    /// The ids of the records that were made for this volume, in order. What else they open is in their references.
+    ///
+    /// # Errors
+    /// As [`ids`](Self::ids).
+    fn ids_for(&self, volume: &VolumeId) -> Result<Vec<PassphraseId>, StoreError>;
 }
 
 macro_rules! forward {
@@ -85,6 +91,9 @@ macro_rules! forward {
             }
             fn ids(&self) -> Result<Vec<PassphraseId>, StoreError> {
                 (**self).ids()
+            }
+            fn ids_for(&self, volume: &VolumeId) -> Result<Vec<PassphraseId>, StoreError> {
+                (**self).ids_for(volume)
             }
         }
     )+};

@@ -10,23 +10,32 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::fs::File;
 use std::path::Path;
 
+use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 use strongroom_exec::{CommandSpec, Program, Runner, SystemRunner, Watch};
 use strongroom_passphrase_store::sqlite::{Database, SqliteStore};
 use strongroom_passphrase_store::{FileKek, KekError, Keyring, Owner, PassphraseStore, Purpose};
 
 const PROCESSES: usize = 4;
 const EACH: usize = 25;
+const NEW: usize = 50;
 
 fn main() {
     let arguments: Vec<String> = env::args().collect();
     match arguments.get(1).map(String::as_str) {
         Some("work") => work(arguments[2].as_ref(), &arguments[3]),
+        Some("open-new-ones") => open_new_ones(arguments[2].as_ref()),
         Some("make-a-key") => make_a_key(arguments[2].as_ref()),
+        Some("open-odd-names") => open_odd_names(arguments[2].as_ref()),
+        Some("ask-for-the-lock") => ask_for_the_lock(arguments[2].as_ref()),
         _ => {
             four_processes_share_a_database_that_none_of_them_had_made();
+            of_processes_that_open_a_new_database_at_once_each_gets_it();
             of_processes_that_make_the_same_key_file_one_does();
+            a_relative_path_is_that_of_a_file_whatever_it_says();
+            whatever_a_process_opens_beside_it_the_first_connection_keeps_its_lock();
         }
     }
 }
@@ -87,6 +96,20 @@ fn work(directory: &Path, number: &str) {
     }
 }
 
+fn of_processes_that_open_a_new_database_at_once_each_gets_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_str().unwrap();
+    at_once(|_| vec!["open-new-ones".into(), place.into()]);
+    println!("{PROCESSES} processes made the same {NEW} databases");
+}
+
+/// Who is behind has less to do for each of them and catches up, so that the processes meet again and again.
+fn open_new_ones(directory: &Path) {
+    for number in 0..NEW {
+        Database::open(directory.join(format!("{number}.db"))).unwrap();
+    }
+}
+
 fn of_processes_that_make_the_same_key_file_one_does() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("kek");
@@ -104,5 +127,96 @@ fn make_a_key(path: &Path) {
     match FileKek::create(path) {
         Ok(kek) => print!("{kek:?}"),
         Err(e) => assert!(matches!(e, KekError::Exists { .. }), "{e}"),
+    }
+}
+
+/// Runs this program once and gives what it printed.
+fn once(what: &str, database: &Path) -> String {
+    let us = Program::at(env::current_exe().unwrap()).unwrap();
+    let command = CommandSpec::new(us).arg(what).arg(database);
+    let done = SystemRunner::new().run(&command, &Watch::nobody()).unwrap();
+    assert_eq!(done.code, 0, "{}", done.message());
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// Which process keeps others from writing to the bytes of the file that SQLite locks while a connection is open: 510 bytes from
+/// `SHARED_FIRST` of its file format on.
+fn ask_for_the_lock(database: &Path) {
+    let shared = Flock {
+        start: 0x4000_0002,
+        length: 510,
+        pid: None,
+        typ: FlockType::WriteLock,
+        offset_type: FlockOffsetType::Set,
+    };
+    let file = File::options().read(true).write(true).open(database).unwrap();
+    match fcntl_getlk(&file, &shared).unwrap() {
+        Some(Flock { pid: Some(pid), .. }) => print!("locked by {}", pid.as_raw_nonzero()),
+        Some(other) => panic!("{other:?}"),
+        None => print!("free"),
+    }
+}
+
+fn whatever_a_process_opens_beside_it_the_first_connection_keeps_its_lock() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.db");
+    let first = Database::open(&path).unwrap();
+    let lock = || once("ask-for-the-lock", &path);
+    let ours = format!("locked by {}", std::process::id());
+    assert_eq!(lock(), ours);
+    let second = Database::open(&path).unwrap();
+    assert_eq!(lock(), ours);
+    drop(second);
+    assert_eq!(lock(), ours);
+    let copy = directory.path().join("copy.db");
+    first
+        .connection()
+        .execute("VACUUM INTO ?1", [copy.to_str().unwrap()])
+        .unwrap();
+    assert!(copy.exists());
+    assert_eq!(lock(), ours);
+    // One that is refused behind the checks, and one that is refused by them.
+    first
+        .connection()
+        .execute_batch("UPDATE schema_versions SET version = version + 1")
+        .unwrap();
+    Database::open(&path).unwrap_err();
+    assert_eq!(lock(), ours);
+    let alias = directory.path().join("alias.db");
+    std::os::unix::fs::symlink(&path, &alias).unwrap();
+    Database::open(&alias).unwrap_err();
+    assert_eq!(lock(), ours);
+    drop(first);
+    assert_eq!(lock(), "free");
+    println!("whatever was opened beside it, the first connection kept its lock");
+}
+
+const ODD_NAMES: [&str; 4] = [
+    ":memory:",
+    "file:keys.db",
+    "file:other.db?mode=memory",
+    "plain.db",
+];
+
+fn a_relative_path_is_that_of_a_file_whatever_it_says() {
+    let directory = tempfile::tempdir().unwrap();
+    once("open-odd-names", directory.path());
+    let made: BTreeSet<String> = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(made, BTreeSet::from(ODD_NAMES.map(str::to_owned)));
+    println!("{} relative paths are those of files", made.len());
+}
+
+/// In a process of its own, because the working directory is that of the whole process.
+fn open_odd_names(directory: &Path) {
+    env::set_current_dir(directory).unwrap();
+    for name in ODD_NAMES {
+        let database = Database::open(name).unwrap();
+        assert_eq!(
+            database.path(),
+            std::fs::canonicalize(directory).unwrap().join(name)
+        );
     }
 }

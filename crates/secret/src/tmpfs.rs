@@ -51,8 +51,10 @@ pub(crate) fn nameless(directory: &Path, content: &[u8]) -> Result<File, Rejecte
     };
     let failed = |what: &str, e: io::Error| rejected(format!("{what}: {e}"));
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let place = open(directory, flags, Mode::empty())
-        .map_err(|e| failed("cannot be opened as a directory", e.into()))?;
+    // Without a slash at the end, behind which the kernel follows a symlink whatever it is asked.
+    let name: PathBuf = directory.components().collect();
+    let place =
+        open(&name, flags, Mode::empty()).map_err(|e| failed("cannot be opened as a directory", e.into()))?;
     let magic = fstatfs(&place)
         .map_err(|e| failed("cannot be asked for its file system", e.into()))?
         .f_type;

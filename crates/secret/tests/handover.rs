@@ -158,7 +158,10 @@ fn a_directory_that_will_not_do_is_refused_with_the_reason() {
 
     refused("/proc".as_ref(), "is no tmpfs (its file system is 0x9fa0)");
     refused("/sys".as_ref(), "is no tmpfs (its file system is 0x62656572)");
-    refused(&link, "cannot be opened as a directory: Not a directory");
+    for link in ["link", "link/", "link//", "link/.", "link/./"] {
+        let link = scratch.path().join(link);
+        refused(&link, "cannot be opened as a directory: Not a directory");
+    }
     refused(&plain, "cannot be opened as a directory: Not a directory");
     refused(&scratch.path().join("missing"), "No such file or directory");
     refused("".as_ref(), "No such file or directory");

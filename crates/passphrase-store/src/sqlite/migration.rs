@@ -27,7 +27,7 @@ fn version(connection: &Connection, component: &str) -> rusqlite::Result<u32> {
 /// Refuses a database that has had more steps than these, before anything is changed in it.
 pub(super) fn refuse_newer(connection: &Connection, component: &str, known: usize) -> Result<(), StoreError> {
     let known = u32::try_from(known).unwrap_or(u32::MAX);
-    let found = version(connection, component).map_err(|e| super::store::failed("read its version", e))?;
+    let found = version(connection, component).map_err(|e| StoreError::from_sqlite("read its version", e))?;
     if found > known {
         return Err(StoreError::Newer {
             component: component.to_owned(),
@@ -44,7 +44,7 @@ pub(super) fn refuse_newer(connection: &Connection, component: &str, known: usiz
 /// # Errors
 /// [`StoreError::Newer`] when the database has had more steps than these; [`StoreError::Database`].
 pub fn migrate(connection: &mut Connection, component: &str, steps: &[&str]) -> Result<(), StoreError> {
-    let failed = |source| super::store::failed("update its tables", source);
+    let failed = |source| StoreError::from_sqlite("update its tables", source);
     refuse_newer(connection, component, steps.len())?;
     loop {
         let transaction = connection

@@ -5,8 +5,8 @@ use rusqlite::ffi::{
     SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_TRIGGER,
     SQLITE_CONSTRAINT_UNIQUE,
 };
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction};
-use strongroom_types::PassphraseId;
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction};
+use strongroom_types::{ParseIdError, PassphraseId, VolumeId};
 
 use super::Database;
 use crate::{Owner, PassphraseStore, SealedRecord, StoreError};
@@ -23,6 +23,10 @@ impl SqliteStore {
     }
 
     /// The database, while nobody else uses it.
+    ///
+    /// Every method of the store takes the same lock for its length: a thread that calls one while it holds this guard waits for
+    /// itself, for ever. Within the guard, the store is [`InTransaction`]. A [`purge`](Database::purge) that another process keeps
+    /// from its work holds the lock as long as it waits, which is up to 10 seconds.
     pub fn database(&self) -> MutexGuard<'_, Database> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -30,6 +34,9 @@ impl SqliteStore {
 
 /// The store inside somebody's transaction: what is done through it is done when the transaction is committed, together with
 /// whatever else is done there.
+///
+/// The transaction has to be an immediate one, as [`Database::transaction`] begins it. Any other that reads before it writes fails with
+/// [`StoreError::Busy`] and without waiting when another process has written in between, and has to be begun anew.
 ///
 /// It cannot outlive the transaction:
 ///
@@ -55,14 +62,6 @@ impl<'t> InTransaction<'t> {
 impl fmt::Debug for InTransaction<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("InTransaction(..)")
-    }
-}
-
-/// A failure of SQLite as an error of the store.
-pub(super) fn failed(action: &'static str, source: rusqlite::Error) -> StoreError {
-    match source.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => StoreError::Full { action },
-        _ => StoreError::Database { action, source },
     }
 }
 
@@ -123,7 +122,7 @@ fn insert(connection: &Connection, record: &SealedRecord) -> Result<(), StoreErr
     {
         Ok(_) => Ok(()),
         Err(e) if taken(&e) => Err(StoreError::Exists { id: id.clone() }),
-        Err(e) => Err(failed("keep a passphrase", e)),
+        Err(e) => Err(StoreError::from_sqlite("keep a passphrase", e)),
     }
 }
 
@@ -132,7 +131,7 @@ fn insert_for(connection: &Connection, record: &SealedRecord, owner: &Owner) -> 
     let act = |statement| {
         connection
             .execute_batch(statement)
-            .map_err(|e| failed("keep a passphrase", e))
+            .map_err(|e| StoreError::from_sqlite("keep a passphrase", e))
     };
     act("SAVEPOINT passphrase")?;
     let done = insert(connection, record)
@@ -169,7 +168,7 @@ fn get(connection: &Connection, id: &PassphraseId) -> Result<Option<SealedRecord
             "SELECT tenant, volume, purpose, kek, kek_version, sealed FROM passphrases WHERE id = ?1",
         )
         .and_then(|mut statement| statement.query_row([id.as_str()], stored).optional())
-        .map_err(|e| misfit(&e).map_or_else(|| failed("read a passphrase", e), damaged))?;
+        .map_err(|e| misfit(&e).map_or_else(|| StoreError::from_sqlite("read a passphrase", e), damaged))?;
     let Some((tenant, volume, purpose, kek, version, sealed)) = found else {
         return Ok(None);
     };
@@ -197,7 +196,7 @@ fn remove(connection: &Connection, id: &PassphraseId) -> Result<(), StoreError> 
             id: id.clone(),
             references: references(connection, id)?,
         }),
-        Err(e) => Err(failed("remove a passphrase", e)),
+        Err(e) => Err(StoreError::from_sqlite("remove a passphrase", e)),
     }
 }
 
@@ -208,7 +207,7 @@ fn add_reference(connection: &Connection, id: &PassphraseId, owner: &Owner) -> R
     ) {
         Ok(_) => Ok(()),
         Err(e) if referred(&e) => Err(StoreError::NotFound { id: id.clone() }),
-        Err(e) => Err(failed("note a reference", e)),
+        Err(e) => Err(StoreError::from_sqlite("note a reference", e)),
     }
 }
 
@@ -219,7 +218,7 @@ fn remove_reference(connection: &Connection, id: &PassphraseId, owner: &Owner) -
             (id.as_str(), owner.kind.as_str(), &owner.id),
         )
         .map(drop)
-        .map_err(|e| failed("forget a reference", e))
+        .map_err(|e| StoreError::from_sqlite("forget a reference", e))
 }
 
 fn references(connection: &Connection, id: &PassphraseId) -> Result<Vec<Owner>, StoreError> {
@@ -236,7 +235,7 @@ fn references(connection: &Connection, id: &PassphraseId) -> Result<Vec<Owner>, 
                 id: id.to_string(),
                 problem,
             },
-            None => failed("read references", e),
+            None => StoreError::from_sqlite("read references", e),
         })?;
     rows.into_iter()
         .map(|(kind, owner)| match kind.parse() {
@@ -252,19 +251,36 @@ fn references(connection: &Connection, id: &PassphraseId) -> Result<Vec<Owner>, 
         .collect()
 }
 
+/// The ids that a query for `rowid, id` finds. One that is none is named by its row.
+fn listed(
+    connection: &Connection,
+    query: &str,
+    parameters: impl Params,
+) -> Result<Vec<PassphraseId>, StoreError> {
+    let failed = |e| StoreError::from_sqlite("list passphrases", e);
+    let mut statement = connection.prepare_cached(query).map_err(failed)?;
+    let mut rows = statement.query(parameters).map_err(failed)?;
+    let mut ids = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let number: i64 = row.get(0).map_err(failed)?;
+        let column = row.get_ref(1).map_err(failed)?;
+        let damaged = |problem: String| StoreError::DamagedRow {
+            id: String::from_utf8_lossy(column.as_bytes().unwrap_or_default()).into_owned(),
+            problem: format!("id in row {number} of passphrases: {problem}"),
+        };
+        let id = column.as_str().map_err(|_| damaged("it is no text".to_owned()))?;
+        ids.push(id.parse().map_err(|e: ParseIdError| damaged(e.to_string()))?);
+    }
+    Ok(ids)
+}
+
 fn ids(connection: &Connection) -> Result<Vec<PassphraseId>, StoreError> {
-    let rows: Vec<String> = connection
-        .prepare_cached("SELECT id FROM passphrases ORDER BY id")
-        .and_then(|mut s| s.query_map([], |row| row.get(0))?.collect())
-        .map_err(|e| failed("list passphrases", e))?;
-    rows.into_iter()
-        .map(|id| {
-            id.parse().map_err(|e| StoreError::DamagedRow {
-                id: id.clone(),
-                problem: format!("id: {e}"),
-            })
-        })
-        .collect()
+    listed(connection, "SELECT rowid, id FROM passphrases ORDER BY id", [])
+}
+
+fn ids_for(connection: &Connection, volume: &VolumeId) -> Result<Vec<PassphraseId>, StoreError> {
+    let query = "SELECT rowid, id FROM passphrases WHERE volume = ?1 ORDER BY id";
+    listed(connection, query, [volume.as_str()])
 }
 
 macro_rules! backend {
@@ -301,6 +317,10 @@ macro_rules! backend {
             fn ids(&self) -> Result<Vec<PassphraseId>, StoreError> {
                 let $this = self;
                 ids($connection)
+            }
+            fn ids_for(&self, volume: &VolumeId) -> Result<Vec<PassphraseId>, StoreError> {
+                let $this = self;
+                ids_for($connection, volume)
             }
         }
     };

@@ -28,6 +28,15 @@ fn an_inserted_record_comes_back_whole(store: &dyn PassphraseStore) {
     assert_eq!(store.get(&a.id).unwrap().unwrap(), a);
     assert_eq!(store.get(&b.id).unwrap().unwrap(), b);
     assert_eq!(store.ids().unwrap(), [a.id.clone(), b.id.clone()]);
+    assert_eq!(
+        store.ids_for(&volume("vol-1")).unwrap(),
+        std::slice::from_ref(&b.id)
+    );
+    assert_eq!(
+        store.ids_for(&volume("vol-2")).unwrap(),
+        std::slice::from_ref(&a.id)
+    );
+    assert_eq!(store.ids_for(&volume("vol-3")).unwrap(), []);
     assert_eq!(store.references(&a.id).unwrap(), []);
     store.remove(&a.id).unwrap();
     assert_eq!(store.get(&a.id).unwrap(), None);
@@ -65,7 +74,7 @@ fn what_is_referred_to_cannot_be_removed(store: &dyn PassphraseStore) {
         Owner::new(OwnerKind::Snapshot, "snap-1"),
         Owner::new(OwnerKind::Backup, "b, with ' and ü"),
         Owner::new(OwnerKind::HeaderBackup, "h"),
-        Owner::new(OwnerKind::Template, "t"),
+        Owner::new(OwnerKind::Template, "t\n12:00 ok \u{1b}[2J"),
         Owner::new(OwnerKind::Snapshot, "snap-0"),
     ];
     store.insert_for(&kept, &owner("vol-1")).unwrap();
@@ -85,7 +94,7 @@ fn what_is_referred_to_cannot_be_removed(store: &dyn PassphraseStore) {
     assert_eq!(
         refused.to_string(),
         "passphrase kept is still needed by backup b, with ' and ü, header-backup h, snapshot snap-0, \
-         snapshot snap-1, template t, volume vol-1"
+         snapshot snap-1, template t\\n12:00 ok \\u{1b}[2J, volume vol-1"
     );
     for (number, one) in all.iter().enumerate() {
         let refused = store.remove(&kept.id).unwrap_err();

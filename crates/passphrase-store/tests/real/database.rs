@@ -4,11 +4,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
 use strongroom_passphrase_store::sqlite::{Database, SqliteStore};
 use strongroom_passphrase_store::{PassphraseStore, StoreError};
 
-use crate::{owner, record, sqlite};
+use crate::{owner, record, sqlite, volume};
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().mode() & 0o7777
@@ -124,19 +123,6 @@ fn a_database_with_damaged_pages_is_refused() {
 }
 
 #[test]
-fn what_is_no_file_is_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    let refused = Database::open(directory.path()).unwrap_err();
-    assert!(matches!(&refused, StoreError::File { .. }), "{refused:?}");
-    let refused = Database::open(directory.path().join("missing/keys.db")).unwrap_err();
-    assert!(matches!(&refused, StoreError::File { .. }), "{refused:?}");
-    let fifo = directory.path().join("fifo");
-    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    let refused = Database::open(&fifo).unwrap_err();
-    assert!(matches!(&refused, StoreError::DamagedFile { .. }), "{refused:?}");
-}
-
-#[test]
 fn a_database_that_cannot_get_its_write_ahead_log_is_refused() {
     // A program that reads without a log keeps SQLite from beginning one.
     let directory = tempfile::tempdir().unwrap();
@@ -148,7 +134,7 @@ fn a_database_that_cannot_get_its_write_ahead_log_is_refused() {
         .unwrap();
     let refused = Database::open(&path).unwrap_err();
     assert!(
-        matches!(&refused, StoreError::Setting { .. } | StoreError::Database { .. }),
+        matches!(&refused, StoreError::Setting { .. } | StoreError::Busy { .. }),
         "{refused:?}"
     );
 }
@@ -193,6 +179,37 @@ fn a_row_that_says_what_no_row_may_say_is_an_error_with_its_name() {
     let refused = store.remove(&id).unwrap_err();
     assert!(matches!(&refused, StoreError::DamagedRow { .. }), "{refused:?}");
     assert_eq!(store.ids().unwrap(), [id]);
+}
+
+#[test]
+fn a_list_of_ids_is_whole_or_an_error_that_names_the_row() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = sqlite(directory.path());
+    store.insert(&record("sound")).unwrap();
+    let change = |sql: &str| store.database().connection().execute(sql, []).unwrap();
+    for (odd, named, problem) in [
+        ("CAST(x'61ff' AS TEXT)", "a\u{fffd}", "it is no text"),
+        ("'a' || char(10) || 'ok: all is well'", "a\\nok: all is well", ""),
+    ] {
+        change(&format!(
+            "INSERT INTO passphrases (rowid, id, tenant, volume, purpose, kek, kek_version, sealed)
+             VALUES (77, {odd}, '', 'vol-1', 'volume', 'kek', 1, x'00')"
+        ));
+        for refused in [
+            store.ids().unwrap_err(),
+            store.ids_for(&volume("vol-1")).unwrap_err(),
+        ] {
+            assert!(matches!(&refused, StoreError::DamagedRow { .. }), "{refused:?}");
+            let said = format!(
+                "the record of passphrase {named} is damaged: id in row 77 of passphrases: {problem}"
+            );
+            assert!(refused.to_string().starts_with(&said), "{refused}");
+            assert!(!refused.to_string().contains('\n'), "{refused}");
+        }
+        assert_eq!(store.ids_for(&volume("vol-2")).unwrap(), []);
+        change("DELETE FROM passphrases WHERE rowid = 77");
+    }
+    assert_eq!(store.ids().unwrap(), [record("sound").id]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use strongroom_passphrase_store::{
     KekError, KekId, KeyEncryptionKey, Keyring, KeyringError, MemoryStore, Owner, PassphraseStore, Purpose,
     SealedRecord, StoreError,
 };
-use strongroom_types::PassphraseId;
+use strongroom_types::{PassphraseId, VolumeId};
 use zeroize::Zeroizing;
 
 use crate::{place, volume};
@@ -37,6 +37,9 @@ impl PassphraseStore for Liar {
     }
     fn ids(&self) -> Result<Vec<PassphraseId>, StoreError> {
         self.0.ids()
+    }
+    fn ids_for(&self, volume: &VolumeId) -> Result<Vec<PassphraseId>, StoreError> {
+        self.0.ids_for(volume)
     }
 }
 

@@ -100,6 +100,11 @@ fn a_database_that_cannot_be_made_on_a_full_disk_is_made_when_there_is_room() {
         matches!(&refused, StoreError::Full { .. } | StoreError::File { .. }),
         "{refused:?}"
     );
+    assert_eq!(
+        path.metadata().map_or(0, |m| m.len()),
+        0,
+        "half a database was left"
+    );
     disk.make_room();
     let store = SqliteStore::new(Database::open(&path).unwrap());
     assert_eq!(store.ids().unwrap(), []);

@@ -8,6 +8,7 @@
 
 mod both_stores;
 mod database;
+mod database_file;
 mod erasure;
 mod forgeries;
 mod full_disk;

@@ -96,11 +96,10 @@ fn a_record_cut_at_any_length_or_made_longer_does_not_open() {
 fn a_record_with_any_field_of_another_does_not_open() {
     let (_directory, kek) = place();
     let (one, other) = (sealed(&kek, "vol-1"), sealed(&kek, "vol-2"));
-    let exchanges: [fn(&mut SealedRecord, &SealedRecord); 7] = [
+    let exchanges: [fn(&mut SealedRecord, &SealedRecord); 6] = [
         |r, other| r.id = other.id.clone(),
         |r, other| r.volume = other.volume.clone(),
         |r, other| r.sealed = other.sealed.clone(),
-        |r, _| r.tenant = "another".to_owned(),
         |r, _| r.purpose = Purpose::Backup,
         // The parts of the sealed bytes, each by itself: salt, and everything behind the commitment.
         |r, other| r.sealed[..32].copy_from_slice(&other.sealed[..32]),
@@ -203,6 +202,71 @@ fn a_record_of_another_version_is_refused_by_its_number() {
         ),
         "{refused:?}"
     );
+}
+
+#[test]
+fn what_is_sealed_without_the_store_opens_when_it_is_there() {
+    let (_directory, kek) = place();
+    let store = MemoryStore::new();
+    let keyring = Keyring::new(&store, &kek).for_tenant("acme");
+    let record = keyring.seal_new(&volume("vol-1"), Purpose::Backup).unwrap();
+    assert_eq!(store.ids().unwrap(), []);
+    assert_eq!(
+        (record.tenant.as_str(), &record.volume, record.purpose),
+        ("acme", &volume("vol-1"), Purpose::Backup)
+    );
+    store.insert_for(&record, &crate::owner("vol-1")).unwrap();
+    let passphrase = keyring.unseal(&record.id).unwrap();
+    assert_eq!(passphrase.origin(), Origin::Generated);
+}
+
+#[test]
+fn a_tenant_neither_unseals_nor_destroys_what_is_of_another() {
+    let (directory, kek) = place();
+    let store = sqlite(directory.path());
+    let nobody = Keyring::new(&store, &kek);
+    let (acme, other) = (nobody.for_tenant("acme"), nobody.for_tenant("other"));
+    let id = acme.create(&volume("vol-1"), Purpose::Volume).unwrap();
+    assert_eq!(store.get(&id).unwrap().unwrap().tenant, "acme");
+    store.remove_reference(&id, &crate::owner("vol-1")).unwrap();
+    for stranger in [nobody, other] {
+        for refused in [
+            stranger.unseal(&id).unwrap_err(),
+            stranger.destroy(&id).unwrap_err(),
+        ] {
+            assert!(
+                matches!(&refused, KeyringError::WrongTenant { id: named } if *named == id),
+                "{refused:?}"
+            );
+            assert!(!refused.to_string().contains("acme"), "{refused}");
+        }
+    }
+    // Giving it another tenant in the database does not help.
+    store
+        .database()
+        .connection()
+        .execute("UPDATE passphrases SET tenant = 'other'", [])
+        .unwrap();
+    let refused = other.unseal(&id).unwrap_err();
+    assert!(
+        matches!(
+            &refused,
+            KeyringError::Kek {
+                source: KekError::Unseal,
+                ..
+            }
+        ),
+        "{refused:?}"
+    );
+    store
+        .database()
+        .connection()
+        .execute("UPDATE passphrases SET tenant = 'acme'", [])
+        .unwrap();
+    acme.unseal(&id).unwrap();
+    acme.destroy(&id).unwrap();
+    acme.destroy(&id).unwrap();
+    assert_eq!(store.ids().unwrap(), []);
 }
 
 #[test]

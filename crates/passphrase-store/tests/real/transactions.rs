@@ -1,5 +1,7 @@
 //! The store and other tables in one database and one transaction.
 
+use std::time::Duration;
+
 use rusqlite::Connection;
 use strongroom_passphrase_store::sqlite::{Database, InTransaction, SqliteStore, migrate};
 use strongroom_passphrase_store::{Keyring, KeyringError, PassphraseStore, Purpose, StoreError};
@@ -52,6 +54,81 @@ fn what_is_done_in_a_transaction_is_done_with_it_or_not_at_all() {
     let refused = keyring.unseal(&undone).unwrap_err();
     assert!(
         matches!(&refused, KeyringError::Store(StoreError::NotFound { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn transactions_of_several_connections_that_read_before_they_write_all_get_their_turn() {
+    const CONNECTIONS: usize = 6;
+    const EACH: usize = 20;
+    let (directory, kek) = place();
+    let path = directory.path().join("keys.db");
+    migrate(
+        Database::open(&path).unwrap().connection_mut(),
+        "volumes",
+        &VOLUMES,
+    )
+    .unwrap();
+    std::thread::scope(|scope| {
+        for connection in 0..CONNECTIONS {
+            let (path, kek) = (&path, &kek);
+            scope.spawn(move || {
+                let mut database = Database::open(path).unwrap();
+                for round in 0..EACH {
+                    let volume = volume(&format!("vol-{connection}-{round}"));
+                    let transaction = database.transaction().unwrap();
+                    let before = count(&transaction, "volumes");
+                    let store = InTransaction::new(&transaction);
+                    let id = Keyring::new(&store, kek)
+                        .create(&volume, Purpose::Volume)
+                        .unwrap();
+                    transaction
+                        .execute(
+                            "INSERT INTO volumes (id, passphrase) VALUES (?1, ?2)",
+                            (volume.as_str(), id.as_str()),
+                        )
+                        .unwrap();
+                    assert_eq!(count(&transaction, "volumes"), before + 1);
+                    transaction.commit().unwrap();
+                }
+            });
+        }
+    });
+    let database = Database::open(&path).unwrap();
+    assert_eq!(count(database.connection(), "volumes"), 120);
+    assert_eq!(count(database.connection(), "passphrases"), 120);
+}
+
+#[test]
+fn a_database_that_another_connection_writes_is_busy_and_the_error_says_what_to_do() {
+    let (directory, kek) = place();
+    let path = directory.path().join("keys.db");
+    let (mut one, mut other) = (Database::open(&path).unwrap(), Database::open(&path).unwrap());
+    other.connection().busy_timeout(Duration::ZERO).unwrap();
+    {
+        let writing = one.transaction().unwrap();
+        let refused = other.transaction().unwrap_err();
+        assert!(matches!(&refused, StoreError::Busy { .. }), "{refused:?}");
+        assert_eq!(
+            refused.to_string(),
+            "another process uses the database, so that it could not begin a transaction; try again, and begin a \
+             transaction that writes as an immediate one"
+        );
+        writing.rollback().unwrap();
+    }
+    // A deferred transaction that has read cannot write when somebody else has written since, however long it waits.
+    other.connection().busy_timeout(Duration::from_secs(600)).unwrap();
+    let deferred = other.connection_mut().transaction().unwrap();
+    assert_eq!(count(&deferred, "passphrases"), 0);
+    let writing = one.transaction().unwrap();
+    InTransaction::new(&writing).insert(&record("a")).unwrap();
+    writing.commit().unwrap();
+    let refused = Keyring::new(&InTransaction::new(&deferred), &kek)
+        .create(&volume("vol-1"), Purpose::Volume)
+        .unwrap_err();
+    assert!(
+        matches!(&refused, KeyringError::Store(StoreError::Busy { .. })),
         "{refused:?}"
     );
 }
