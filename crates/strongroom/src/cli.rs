@@ -53,6 +53,8 @@ pub(crate) enum Output {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Runs the life of encrypted volumes on this machine and checks every step.
+    ///
+    /// It works in a directory that it makes and removes: --state names it, and nothing may be there yet.
     Demo(Demo),
     /// Hosts: what they can really do.
     #[command(subcommand)]
@@ -145,7 +147,7 @@ pub(crate) enum Volume {
         /// The offering, which says whether it is encrypted.
         #[arg(long)]
         offering: OfferingId,
-        /// What the guest is to see, such as 10G: a multiple of 512 bytes.
+        /// What the guest is to see, such as 10G: a multiple of 512 bytes. K, M, G and T are powers of 1024.
         #[arg(long)]
         size: ByteSize,
         /// The pool; without it the one with the most free space that can do it.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use strongroom_host_agent::ToolPaths;
 use strongroom_types::{Call, Cancellation, DiskFormat};
 
@@ -30,7 +32,10 @@ pub(crate) fn run(cli: Cli, cancellation: Cancellation) -> Result<()> {
         return demo::run(demo, cli.state, cli.output, tools, &call);
     }
     let Some(state) = &cli.state else {
-        bail!("which state directory? Say --state DIR, or set STRONGROOM_STATE");
+        let missing = "which state directory? Say --state DIR, or set STRONGROOM_STATE";
+        Cli::command()
+            .error(ErrorKind::MissingRequiredArgument, missing)
+            .exit();
     };
     let session = Session::open(
         state,

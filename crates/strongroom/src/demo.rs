@@ -9,10 +9,10 @@ mod template;
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use strongroom_endpoint_selector::SourceImage;
 use strongroom_exec::{Runner, SystemRunner};
 use strongroom_host_agent::{HostAgent, ToolPaths};
@@ -21,6 +21,7 @@ use strongroom_types::{Call, DiskFormat, PoolId};
 use crate::cli::{Demo, Output};
 use crate::report::Report;
 use crate::session::{Session, Wiring};
+use crate::state::StateDirectory;
 
 /// What the steps of the demo work with.
 #[derive(Debug)]
@@ -65,27 +66,23 @@ impl Stage {
     }
 }
 
-/// A directory that the demo made and removes, unless it is to be kept.
+/// A directory that the demo made and removes, unless it is to be kept. It is locked until it is gone.
 struct DemoDirectory {
-    path: PathBuf,
+    state: StateDirectory,
     keep: bool,
 }
 
 impl DemoDirectory {
-    fn make(wanted: Option<PathBuf>, keep: bool) -> Result<Self> {
+    fn make(wanted: Option<PathBuf>, keep: bool, call: &Call) -> Result<Self> {
         let path = match wanted {
             Some(path) => {
-                if path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-                    bail!(
-                        "{} is not empty; the demo works in a directory of its own",
+                DirBuilder::new().mode(0o700).create(&path).with_context(|| {
+                    format!(
+                        "cannot make {}: the demo makes a directory of its own and removes it; leave out --state and STRONGROOM_STATE, \
+                         or name one that is not there",
                         path.display()
-                    );
-                }
-                DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(&path)
-                    .with_context(|| format!("cannot make {}", path.display()))?;
+                    )
+                })?;
                 path
             }
             // A name that nobody can guess, and so nobody can have taken before.
@@ -95,17 +92,16 @@ impl DemoDirectory {
                 .context("cannot make a directory for the demo")?
                 .keep(),
         };
-        Ok(Self {
-            path: fs::canonicalize(&path)?,
-            keep,
-        })
+        // Should somebody else be at work in it by now, it is theirs and stays.
+        let state = StateDirectory::open(&path, call)?;
+        Ok(Self { state, keep })
     }
 }
 
 impl Drop for DemoDirectory {
     fn drop(&mut self) {
         if !self.keep {
-            drop(fs::remove_dir_all(&self.path));
+            drop(fs::remove_dir_all(self.state.path()));
         }
     }
 }
@@ -118,12 +114,15 @@ pub(crate) fn run(
     tools: ToolPaths,
     call: &Call,
 ) -> Result<()> {
-    let directory = DemoDirectory::make(state, demo.keep)?;
+    let directory = DemoDirectory::make(state, demo.keep, call)?;
     let mut report = Report::new(output, call);
-    let result = steps(demo, &directory.path, tools, call, &mut report);
+    let result = steps(demo, &directory.state, tools, call, &mut report);
     report.summary()?;
     if demo.keep {
-        eprint_line(&format!("the state is kept in {}", directory.path.display()));
+        eprint_line(&format!(
+            "the state is kept in {}",
+            directory.state.path().display()
+        ));
     }
     result
 }
@@ -133,7 +132,14 @@ fn eprint_line(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-fn steps(demo: &Demo, directory: &Path, tools: ToolPaths, call: &Call, report: &mut Report) -> Result<()> {
+fn steps(
+    demo: &Demo,
+    state: &StateDirectory,
+    tools: ToolPaths,
+    call: &Call,
+    report: &mut Report,
+) -> Result<()> {
+    let directory = state.path();
     let runner: Arc<dyn Runner> = Arc::new(SystemRunner::new());
     let nowhere = ToolPaths::in_directory(directory.join("no-tools"));
     let toolless = Arc::new(HostAgent::new("toolless".parse()?, nowhere, runner.clone()));
@@ -141,7 +147,7 @@ fn steps(demo: &Demo, directory: &Path, tools: ToolPaths, call: &Call, report: &
         tools,
         others: vec![toolless.clone()],
     };
-    let session = Session::open(directory, wiring, call)?;
+    let session = Session::open_in(state.clone(), wiring, call)?;
     let stage = Stage {
         session,
         toolless,

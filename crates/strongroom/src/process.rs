@@ -1,6 +1,6 @@
 //! What concerns the process as a whole: signals, core dumps, logs, the last word.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -28,6 +28,8 @@ pub(crate) fn prepare(verbose: u8) -> Result<Cancellation> {
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .without_time()
         .with_target(false)
         .init();
     let cancellation = Cancellation::new();

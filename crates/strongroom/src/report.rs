@@ -113,7 +113,7 @@ impl Report {
             ok: result.is_ok(),
             seconds: begun.elapsed().as_secs_f64(),
             checked: checks.0,
-            error: result.as_ref().err().map(|e| format!("{e:#}")),
+            error: result.as_ref().err().map(crate::process::chain),
         };
         self.print(&step)?;
         self.steps.push(step);
@@ -141,7 +141,7 @@ impl Report {
 
     /// Prints the table of all steps.
     pub(crate) fn summary(&self) -> Result<()> {
-        if self.output == Output::Json {
+        if self.output == Output::Json || self.steps.is_empty() {
             return Ok(());
         }
         let mut table = crate::output::table(["step", "result", "seconds", "checks"]);

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::{fs, io};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use rusqlite::OptionalExtension;
 use strongroom_control_plane::ControlPlane;
 use strongroom_endpoint_selector::{Endpoint, RegisteredEndpoints};
 use strongroom_exec::{Runner, SystemRunner};
@@ -34,9 +36,13 @@ pub(crate) struct Wiring {
 impl Session {
     /// Opens the directory, finishes or undoes what an earlier process left, and says so on standard error.
     pub(crate) fn open(path: &Path, wiring: Wiring, call: &Call) -> Result<Self> {
-        let state = StateDirectory::open(path)?;
-        let kek: Arc<dyn KeyEncryptionKey> = Arc::new(open_kek(&state)?);
-        let database = Database::open(state.database())?;
+        Self::open_in(StateDirectory::open(path, call)?, wiring, call)
+    }
+
+    /// The same in a directory that is open.
+    pub(crate) fn open_in(state: StateDirectory, wiring: Wiring, call: &Call) -> Result<Self> {
+        let (kek, database) = open_records(&state)?;
+        let kek: Arc<dyn KeyEncryptionKey> = Arc::new(kek);
         let runner: Arc<dyn Runner> = Arc::new(SystemRunner::new());
         let agent = Arc::new(HostAgent::new(local_host()?, wiring.tools, runner));
         let mut endpoints = RegisteredEndpoints::new();
@@ -87,13 +93,63 @@ pub(crate) fn scratch(state: &Path) -> std::path::PathBuf {
     state.to_owned()
 }
 
-/// The key-encryption key: made with the state, and never made again for a database that is there, because a new key would
-/// open nothing of it.
-fn open_kek(state: &StateDirectory) -> Result<FileKek> {
-    let path = state.kek();
-    if state.database().exists() || path.symlink_metadata().is_ok() {
-        return FileKek::open(&path)
-            .with_context(|| format!("cannot use the key-encryption key {}", path.display()));
+/// The format of the state directory.
+const FORMAT: &str = "strongroom state 1\n";
+
+/// The key-encryption key and the database. Both are made with the state and never again: a new key would open nothing of what
+/// the database has, and a new database would know nothing of the volumes.
+fn open_records(state: &StateDirectory) -> Result<(FileKek, Database)> {
+    let (path, database) = (state.kek(), state.database());
+    let made = match fs::read_to_string(state.format()) {
+        Ok(format) if format == FORMAT => true,
+        Ok(other) => bail!(
+            "{} is in the format {:?}, and this program knows {:?}; use the program that made it, or a newer one",
+            state.path().display(),
+            other.trim(),
+            FORMAT.trim()
+        ),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+        Err(e) => return Err(e).with_context(|| format!("cannot read {}", state.format().display())),
+    };
+    if made && !database.metadata().is_ok_and(|m| m.len() > 0) {
+        bail!(
+            "the database {} is gone or empty, and with it every record of volumes and keys; restore it from a copy",
+            database.display()
+        );
     }
-    FileKek::create(&path).with_context(|| format!("cannot make the key-encryption key {}", path.display()))
+    let kek = if made || database.exists() || path.symlink_metadata().is_ok() {
+        FileKek::open(&path)
+            .with_context(|| format!("cannot use the key-encryption key {}", path.display()))?
+    } else {
+        FileKek::create(&path)
+            .with_context(|| format!("cannot make the key-encryption key {}", path.display()))?
+    };
+    let opened = Database::open(&database)?;
+    refuse_another_kek(&opened, &kek, &path)?;
+    if !made {
+        fs::write(state.format(), FORMAT)
+            .with_context(|| format!("cannot write {}", state.format().display()))?;
+    }
+    Ok((kek, opened))
+}
+
+/// What is sealed here was sealed by one key. A volume made under another would not open once the right one is back.
+fn refuse_another_kek(database: &Database, kek: &FileKek, path: &Path) -> Result<()> {
+    let other: Option<String> = database
+        .connection()
+        .query_row(
+            "SELECT kek FROM passphrases WHERE kek <> ?1 LIMIT 1",
+            [kek.id().as_str()],
+            |row| row.get(0),
+        )
+        .optional()
+        .context("cannot read which key sealed the passphrases")?;
+    match other {
+        None => Ok(()),
+        Some(other) => bail!(
+            "the passphrases here were sealed by the key {other}, and {} has the key {}; put the right key file back",
+            path.display(),
+            kek.id()
+        ),
+    }
 }

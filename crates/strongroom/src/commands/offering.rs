@@ -1,4 +1,5 @@
 use anyhow::Result;
+use comfy_table::Table;
 use serde::Serialize;
 use strongroom_control_plane::{NewOffering, OfferingFilter, OfferingRecord};
 use strongroom_types::{DiskFormat, OfferingId};
@@ -43,7 +44,8 @@ pub(super) fn run(session: &Session, command: Offering, output: Output) -> Resul
         } => {
             let mut new = NewOffering::new(name, encrypt, format);
             new.description = description;
-            vec![session.control.create_offering(&new)?.into()]
+            let made: OfferingView = session.control.create_offering(&new)?.into();
+            return print(output, &made, |o| listing(std::slice::from_ref(o)));
         }
         Offering::List { encrypt } => {
             let filter = encrypt.map_or_else(OfferingFilter::all, OfferingFilter::encrypting);
@@ -55,12 +57,14 @@ pub(super) fn run(session: &Session, command: Offering, output: Output) -> Resul
                 .collect()
         }
     };
-    print(output, &offerings, |offerings| {
-        let mut table = table(["offering", "encrypted", "format", "description"]);
-        for o in offerings {
-            let encrypted = if o.encrypt { "yes" } else { "no" };
-            table.add_row([o.id.as_str(), encrypted, o.format.as_str(), &o.description]);
-        }
-        table
-    })
+    print(output, &offerings, |offerings| listing(offerings))
+}
+
+fn listing(offerings: &[OfferingView]) -> Table {
+    let mut table = table(["offering", "encrypted", "format", "description"]);
+    for o in offerings {
+        let encrypted = if o.encrypt { "yes" } else { "no" };
+        table.add_row([o.id.as_str(), encrypted, o.format.as_str(), &o.description]);
+    }
+    table
 }

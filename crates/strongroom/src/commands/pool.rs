@@ -1,7 +1,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use comfy_table::Table;
 use serde::Serialize;
 use strongroom_control_plane::{NewPool, PoolRecord};
 use strongroom_storage_pool::Encryption;
@@ -19,12 +20,11 @@ struct PoolView {
     kind: String,
     directory: String,
     encryption: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// All bytes; null when the pool cannot be used.
     total: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The bytes that can still be written; null when the pool cannot be used.
     free: Option<u64>,
     /// Why the pool cannot be used.
-    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
@@ -62,7 +62,7 @@ fn is_mount_point(directory: &Path) -> bool {
 }
 
 pub(super) fn run(session: &Session, command: Pool, output: Output, call: &Call) -> Result<()> {
-    let pools = match command {
+    let pools: Vec<_> = match command {
         Pool::Add {
             name,
             directory,
@@ -72,6 +72,15 @@ pub(super) fn run(session: &Session, command: Pool, output: Output, call: &Call)
             let text = directory
                 .to_str()
                 .with_context(|| format!("{} is not UTF-8", directory.display()))?;
+            let same = |pool: &PoolRecord| pool.settings.get(DIRECTORY).is_some_and(|d| d == text);
+            if let Some(other) = session
+                .control
+                .pools()?
+                .iter()
+                .find(|pool| same(pool) && pool.id != name)
+            {
+                bail!("{text} is pool {} already", other.id);
+            }
             let encryption = if no_encryption { "no" } else { "yes" };
             let mounted = if is_mount_point(&directory) { "yes" } else { "no" };
             let settings = [
@@ -84,7 +93,8 @@ pub(super) fn run(session: &Session, command: Pool, output: Output, call: &Call)
             let record = session
                 .control
                 .add_pool(call, &NewPool::new(name, FILE, settings))?;
-            vec![view(session, &record, call)]
+            let shown = view(session, &record, call);
+            return print(output, &shown, |p| listing(std::slice::from_ref(p)));
         }
         Pool::List => session
             .control
@@ -93,20 +103,22 @@ pub(super) fn run(session: &Session, command: Pool, output: Output, call: &Call)
             .map(|record| view(session, record, call))
             .collect(),
     };
-    print(output, &pools, |pools| {
-        let mut table = table(["pool", "kind", "encryption", "free", "total", "directory"]);
-        for p in pools {
-            let size = |bytes: Option<u64>| bytes.map_or("?".to_owned(), |b| ByteSize::bytes(b).to_string());
-            let place = p.error.as_ref().unwrap_or(&p.directory).clone();
-            table.add_row([
-                p.id.to_string(),
-                p.kind.clone(),
-                p.encryption.clone(),
-                size(p.free),
-                size(p.total),
-                place,
-            ]);
-        }
-        table
-    })
+    print(output, &pools, |pools| listing(pools))
+}
+
+fn listing(pools: &[PoolView]) -> Table {
+    let mut table = table(["pool", "kind", "encryption", "free", "total", "directory"]);
+    for p in pools {
+        let size = |bytes: Option<u64>| bytes.map_or("?".to_owned(), |b| ByteSize::bytes(b).to_string());
+        let place = p.error.as_ref().unwrap_or(&p.directory).clone();
+        table.add_row([
+            p.id.to_string(),
+            p.kind.clone(),
+            p.encryption.clone(),
+            size(p.free),
+            size(p.total),
+            place,
+        ]);
+    }
+    table
 }

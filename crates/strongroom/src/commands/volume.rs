@@ -25,7 +25,7 @@ struct VolumeView {
     encryption: Option<EncryptionFormat>,
     /// What the guest sees.
     size: u64,
-    /// What the storage provides; null until the volume is made.
+    /// What the storage provided when the volume was last worked on; null until it is made. Of a qcow2, the length of the file.
     device_size: Option<u64>,
     /// Names the sealed key, and is not the key.
     passphrase: Option<PassphraseId>,
@@ -104,7 +104,10 @@ pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Cal
                 .collect::<Result<Vec<_>>>()?;
             return print(output, &volumes, |v| listing(v));
         }
-        Volume::Show { id } => control.volume(&id)?,
+        Volume::Show { id } => {
+            let shown = view(session, control.volume(&id)?)?;
+            return print(output, &shown, details);
+        }
         Volume::Resize { id, size } => {
             let to = GuestSize::try_from(size)?;
             let now = control.volume(&id)?.guest;
@@ -161,6 +164,34 @@ fn lines(heading: &str, lines: &[String]) -> Table {
     let mut table = table([heading]);
     for line in lines {
         table.add_row([line]);
+    }
+    table
+}
+
+fn details(v: &VolumeView) -> Table {
+    let mut table = table(["what", "value"]);
+    let snapshots: Vec<_> = v.snapshots.iter().map(SnapshotId::as_str).collect();
+    for (what, value) in [
+        ("volume", v.id.to_string()),
+        ("state", v.state.clone()),
+        ("size", format!("{} ({} bytes)", ByteSize::bytes(v.size), v.size)),
+        ("format", v.format.to_string()),
+        (
+            "encryption",
+            v.encryption.map_or("none", EncryptionFormat::as_str).to_owned(),
+        ),
+        (
+            "sealed key",
+            v.passphrase
+                .as_ref()
+                .map_or("none".to_owned(), ToString::to_string),
+        ),
+        ("offering", v.offering.to_string()),
+        ("pool", v.pool.to_string()),
+        ("snapshots", snapshots.join(", ")),
+        ("header backups", v.header_backups.join(", ")),
+    ] {
+        table.add_row([what.to_owned(), value]);
     }
     table
 }

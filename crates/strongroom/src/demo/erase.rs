@@ -11,7 +11,7 @@ use strongroom_secret::SecretFile;
 use strongroom_types::{Call, VolumeId};
 
 use super::Stage;
-use super::life::{contains, main_pool};
+use super::life::main_pool;
 use crate::report::Report;
 
 pub(crate) fn all(stage: &Stage, report: &mut Report) -> Result<()> {
@@ -45,6 +45,11 @@ pub(crate) fn all(stage: &Stage, report: &mut Report) -> Result<()> {
         .map(|v| Ok(control.volume(&v.parse()?)?.passphrase))
         .collect::<Result<_>>()?;
     report.step("delete every volume and erase its key", |call, checks| {
+        for id in records.iter().flatten() {
+            if !database_has(stage, call, id.as_str())? {
+                bail!("the search does not find the key record {id} while it is there");
+            }
+        }
         for volume in ["raw", "root", "data"] {
             let erasure = control.delete_volume(call, &volume.parse()?)?;
             for destroyed in &erasure.destroyed {
@@ -81,16 +86,33 @@ pub(crate) fn all(stage: &Stage, report: &mut Report) -> Result<()> {
             format!("{backups} header backups are left"),
         )?;
         for id in records.iter().flatten() {
-            for file in ["strongroom.db", "strongroom.db-wal"] {
-                let path = stage.directory.join(file);
-                if path.exists() && contains(&path, id.as_str().as_bytes(), call)? {
-                    bail!("{file} still names the key record {id}");
-                }
+            if database_has(stage, call, id.as_str())? {
+                bail!("the database still names the key record {id}");
             }
         }
         checks.held("the database has no trace of the key records");
         Ok(())
     })
+}
+
+/// Whether a file of the database has this text. A child looks, because the control plane has the database open, and a process that
+/// closes a file which it has opened beside SQLite drops the locks that SQLite has on it.
+fn database_has(stage: &Stage, call: &Call, text: &str) -> Result<bool> {
+    let database = stage.session.state.database();
+    let mut log = database.clone().into_os_string();
+    log.push("-wal");
+    let mut grep =
+        CommandSpec::new(Program::find("grep")?).args(["--quiet", "--text", "--fixed-strings", text, "--"]);
+    grep.push(&database);
+    if Path::new(&log).exists() {
+        grep.push(log);
+    }
+    let done = stage.runner.run(&grep, &Watch::call(call))?;
+    match done.code {
+        0 => Ok(true),
+        1 => Ok(false),
+        _ => bail!("cannot search the database: {}", done.message()),
+    }
 }
 
 /// Whether cryptsetup opens the disk with the key, by its own header or by another.

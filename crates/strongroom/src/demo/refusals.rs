@@ -71,7 +71,8 @@ pub(crate) fn all(stage: &Stage, report: &mut Report) -> Result<()> {
         fs::write(&path, &content)?;
         let key = Passphrase::generate()?;
         let location = DiskLocation::File(path.clone());
-        let format = FormatDevice::new(&location, EncryptionFormat::Luks1, &key);
+        let volume = "not-blank".parse()?;
+        let format = FormatDevice::new(&volume, &location, EncryptionFormat::Luks1, &key);
         let Err(error) = stage.session.agent.run(call, &format.into()) else {
             bail!("it was formatted")
         };

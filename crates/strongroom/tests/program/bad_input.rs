@@ -331,6 +331,43 @@ fn a_missing_or_damaged_key_is_an_error_and_never_plaintext() {
 }
 
 #[test]
+fn records_that_do_not_belong_together() {
+    let machine = with_a_volume();
+    let (kek, database) = (machine.state().join("kek"), machine.state().join("strongroom.db"));
+    let other = Machine::bare();
+    other.ok(&["host", "list"]);
+    let good = fs::read(&kek).unwrap();
+    fs::copy(other.state().join("kek"), &kek).unwrap();
+    let create = [
+        "volume",
+        "create",
+        "v",
+        "--offering",
+        "secret-raw",
+        "--size",
+        "1M",
+    ];
+    machine.run(&create).refused(&["right key file"]);
+    fs::write(&kek, good).unwrap();
+    still_sound(&machine);
+
+    let aside = machine.path().join("aside.db");
+    fs::rename(&database, &aside).unwrap();
+    machine
+        .run(&["volume", "list"])
+        .refused(&["gone or empty", "copy"]);
+    fs::write(&database, "").unwrap();
+    machine
+        .run(&["volume", "list"])
+        .refused(&["gone or empty", "copy"]);
+    fs::rename(&aside, &database).unwrap();
+    still_sound(&machine);
+    let pool = machine.pool();
+    let again = ["pool", "add", "again", "--directory", pool.to_str().unwrap()];
+    machine.run(&again).refused(&["pool main already"]);
+}
+
+#[test]
 fn a_state_from_a_newer_version_is_not_touched() {
     let machine = with_a_volume();
     let path = machine.state().join("strongroom.db");

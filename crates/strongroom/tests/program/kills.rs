@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::machine::Machine;
+use crate::machine::{Machine, tool};
 
 /// Kills the program when it starts a tool for the given time, and counts the starts.
 fn kill_at(machine: &Machine, number: u32) {
@@ -101,6 +101,52 @@ fn killed_at_each_tool_of_a_header_backup_and_of_the_erasure_after_it() {
     machine.ok(&["volume", "delete", "vol"]);
     assert_eq!(left(), 0);
     assert_eq!(machine.assert_sound(), Vec::<String>::new());
+}
+
+#[test]
+fn a_tool_that_outlives_the_killed_program_is_waited_for() {
+    let machine = Machine::new();
+    machine.create("vol", "secret", "1M");
+    for (action, args) in [
+        ("-c", &["volume", "snapshot", "vol", "first"][..]),
+        ("-a", &["volume", "restore", "vol", "first"]),
+        ("-d", &["volume", "snapshot", "vol", "first", "--delete"]),
+    ] {
+        let wait = format!(
+            "case \" $* \" in *\" {action} \"*) touch \"${{0%/*}}/../waiting\"; while [ ! -e \"${{0%/*}}/../go\" ]; do read -r _ < /proc/self/stat; done;; esac; exec \"$REAL\" \"$@\""
+        );
+        machine.replace_tool("qemu-img", &wait);
+        let mut killed = machine.start(args);
+        while !machine.path().join("waiting").exists() {
+            assert_eq!(killed.try_wait().unwrap(), None, "{args:?} ended early");
+            std::thread::yield_now();
+        }
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        machine.restore_tools();
+        let hurried = machine.run(&["--timeout", "1", "volume", "list"]);
+        hurried.refused(&["left running", &killed.id().to_string()]);
+        let mut next = machine.start(&["volume", "list"]);
+        fs::write(machine.path().join("go"), "").unwrap();
+        assert_eq!(next.wait().unwrap().code(), Some(0));
+        for name in ["waiting", "go"] {
+            fs::remove_file(machine.path().join(name)).unwrap();
+        }
+        machine.assert_sound();
+        let recorded = machine.ok(&["volume", "show", "vol"])["snapshots"].clone();
+        let disk = machine.disk("vol");
+        let info = tool(
+            "qemu-img",
+            &["info", "--output=json", "-f", "qcow2", disk.to_str().unwrap()],
+        );
+        let info: serde_json::Value = serde_json::from_slice(&info).unwrap();
+        let inside = info["snapshots"].as_array().map_or(0, Vec::len);
+        assert_eq!(recorded.as_array().unwrap().len(), inside, "{args:?}: {recorded}");
+        // The next round begins with a snapshot, whatever became of this one.
+        if action == "-c" && inside == 0 {
+            machine.ok(&["volume", "snapshot", "vol", "first"]);
+        }
+    }
 }
 
 #[test]

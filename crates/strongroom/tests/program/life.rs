@@ -117,6 +117,31 @@ fn the_demo_holds_every_check_and_leaves_nothing() {
 }
 
 #[test]
+fn the_demo_takes_no_directory_that_is_there() {
+    let machine = Machine::bare();
+    fs::create_dir(machine.state()).unwrap();
+    machine.run(&["demo"]).refused(&["state", "not there"]);
+    assert!(
+        machine.state().exists(),
+        "an empty directory that it did not make"
+    );
+    machine.ok(&["host", "list"]);
+    machine.run(&["demo"]).refused(&["state", "not there"]);
+    machine.ok(&["host", "list"]);
+}
+
+#[test]
+fn what_is_asked_for_without_a_state_directory_is_a_mistake_of_the_command_line() {
+    let done = outcome(
+        crate::machine::program()
+            .args(["host", "list"])
+            .env_remove("STRONGROOM_STATE"),
+    );
+    assert_eq!(done.code, Some(2));
+    assert!(done.stderr.contains("--state DIR"), "{}", done.stderr);
+}
+
+#[test]
 fn an_interrupted_demo_leaves_nothing() {
     for after in [50, 700, 2500, 6000] {
         let machine = Machine::bare();

@@ -51,7 +51,7 @@ pub(crate) struct Machine {
     clippy::disallowed_methods,
     reason = "the program under test is started as a user starts it"
 )]
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
     command.stdin(Stdio::null());
     command
