@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction};
 use strongroom_endpoint_selector::EndpointSelector;
 use strongroom_passphrase_store::KeyEncryptionKey;
 use strongroom_passphrase_store::sqlite::{Database, SqliteStore, migrate};
@@ -84,9 +84,7 @@ impl ControlPlane {
     ) -> Result<T, ControlPlaneError> {
         let mut database = self.store.database();
         let run = || {
-            let transaction = database
-                .connection_mut()
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = database.transaction()?;
             let done = work(&transaction)?;
             transaction.commit()?;
             Ok(done)

@@ -1,46 +1,35 @@
-use strongroom_endpoint_selector::{EraseKeyslots, ErrorKind};
 use strongroom_storage_pool::PoolDriver;
 use strongroom_types::{Call, VolumeId};
 
-use crate::host_work::run;
 use crate::job::{Job, Step, Work};
-use crate::{ControlPlane, ControlPlaneError, VolumeRecord, job_table, pool, volume_table};
-
-/// What a delete destroyed.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Erasure {
-    /// Each thing, in the order in which it was destroyed, such as "keyslots overwritten".
-    pub destroyed: Vec<String>,
-    /// What could not be destroyed, and why. The sealed key is gone all the same.
-    pub left: Vec<String>,
-}
-
-/// Whether there is nothing on the disk that could be erased, or nobody who could erase it: the delete goes on without.
-fn cannot_be_erased(error: &ControlPlaneError) -> bool {
-    matches!(error, ControlPlaneError::Mismatch { .. })
-        || matches!(error.kind(), Some(ErrorKind::WrongDisk | ErrorKind::Unsupported))
-}
+use crate::{ControlPlane, ControlPlaneError, Erasure, VolumeRecord, job_table, pool, volume_table};
 
 impl ControlPlane {
     /// Removes a volume with its snapshots and header backups, and destroys what opens them, in this order:
     ///
     /// 1. the job is written down; from here on the delete is finished, never undone;
-    /// 2. the keyslots on the disk are overwritten, so that another name or copy-on-write remnant of the same file is dead;
+    /// 2. a host opens the disk with the stored key, as [`verify_volume`](Self::verify_volume) does, and then overwrites its
+    ///    keyslots, so that another name or copy-on-write remnant of the same file is dead;
     /// 3. the header backups are overwritten and removed;
     /// 4. the pool removes the disk, with the snapshots inside;
     /// 5. one transaction removes the rows, what referred to the sealed key, the sealed key and the job;
     /// 6. the log of the database is truncated, so that the sealed key is in no file of it.
     ///
-    /// A disk that is gone already, or is none any more, is fine; [`Erasure::left`] says what could not be overwritten. A copy
-    /// that somebody made of the whole disk earlier has its own keyslots, and its key is gone with step 5.
+    /// No keyslot is overwritten on a disk that the volume's key does not open: it may be another volume's. That, a disk that is
+    /// not there, and a key that does not unseal do not hinder the delete; [`Erasure::left`] says what was not overwritten.
+    /// A disk that was taken elsewhere, and a copy that somebody made of the whole disk earlier, have their own keyslots, and
+    /// their key is gone with step 5.
+    ///
+    /// A file in the place of a header backup is overwritten and removed when it begins with a LUKS header that has no disk
+    /// behind it. Whether the key opens it is not asked. Any other file stays, and is in [`Erasure::left`].
     ///
     /// A volume that a failed job left in the state [`Failed`](crate::VolumeState::Failed) can be deleted.
     ///
     /// # Errors
     /// [`Unknown`](ControlPlaneError::Unknown), [`Unfinished`](ControlPlaneError::Unfinished),
-    /// [`NoHost`](ControlPlaneError::NoHost), [`Host`](ControlPlaneError::Host), [`Pool`](ControlPlaneError::Pool). Then the
-    /// delete goes on when it is called again, or with [`recover`](Self::recover).
+    /// [`NoHost`](ControlPlaneError::NoHost), [`Host`](ControlPlaneError::Host), [`Pool`](ControlPlaneError::Pool),
+    /// [`Key`](ControlPlaneError::Key) when the key-encryption key does not answer. Then the delete goes on when it is called
+    /// again, or with [`recover`](Self::recover), and the answer has what was destroyed and left before.
     pub fn delete_volume(&self, call: &Call, id: &VolumeId) -> Result<Erasure, ControlPlaneError> {
         let _claim = self.claims.take(id)?;
         let record = self.volume(id)?;
@@ -61,37 +50,29 @@ impl ControlPlane {
         record: &VolumeRecord,
         mut job: Job,
     ) -> Result<Erasure, ControlPlaneError> {
-        let mut erasure = Erasure::default();
         let driver = self.driver_of(call, record)?;
         if job.step < Step::KeyslotsErased {
-            self.erase_keyslots(call, record, &mut erasure)?;
+            self.erase_keyslots(call, record, &mut job)?;
             self.advance(&mut job, Step::KeyslotsErased)?;
         }
         if job.step < Step::BackupsRemoved {
-            let Erasure { destroyed, left } = &mut erasure;
-            self.destroy_backups(call, record, destroyed, left)?;
+            self.destroy_backups(call, record, &mut job)?;
             self.advance(&mut job, Step::BackupsRemoved)?;
         }
         if job.step < Step::DiskRemoved {
-            self.remove_disk(call, driver.as_ref(), record)?;
-            erasure
-                .destroyed
-                .push(format!("disk removed from pool {}", record.pool));
+            self.remove_disk(call, driver.as_ref(), record, &mut job)?;
             self.advance(&mut job, Step::DiskRemoved)?;
         }
         self.transact("forget a volume", |transaction| {
             volume_table::forget(transaction, &record.id)
         })?;
+        let mut erasure = job.erasure;
         if let Some(passphrase) = &record.passphrase {
-            erasure
-                .destroyed
-                .push(format!("sealed key {passphrase} destroyed"));
+            erasure.note_destroyed(format!("sealed key {passphrase} destroyed"));
         }
         match self.store.database().purge() {
-            Ok(()) => erasure
-                .destroyed
-                .push("its traces in the database overwritten".to_owned()),
-            Err(error) => erasure.left.push(format!(
+            Ok(()) => erasure.note_destroyed("its traces in the database overwritten"),
+            Err(error) => erasure.note_left(format!(
                 "the log of the database was not truncated, which the next start does: {}",
                 ControlPlaneError::Store(error).chain()
             )),
@@ -100,43 +81,45 @@ impl ControlPlane {
         Ok(erasure)
     }
 
-    fn erase_keyslots(
-        &self,
-        call: &Call,
-        record: &VolumeRecord,
-        erasure: &mut Erasure,
-    ) -> Result<(), ControlPlaneError> {
-        if record.encryption.is_none() {
-            return Ok(());
-        }
-        let action = format!("erase the keyslots of volume {}", record.id);
-        let erased = self.on_host(call, record, &action, |at| {
-            let command = EraseKeyslots::new(at.location, record.format);
-            run(at.endpoint, call, &action, &command.into()).map(drop)
-        });
-        match erased {
-            Ok(()) => erasure.destroyed.push("keyslots overwritten".to_owned()),
-            Err(error) if error.kind() == Some(ErrorKind::NotFound) => {}
-            Err(error) if cannot_be_erased(&error) => erasure
-                .left
-                .push(format!("the keyslots were not overwritten: {}", error.chain())),
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
+    /// Has the pool remove the disk, and notes what the pool said that it had.
     fn remove_disk(
         &self,
         call: &Call,
         driver: &dyn PoolDriver,
         record: &VolumeRecord,
+        job: &mut Job,
     ) -> Result<(), ControlPlaneError> {
+        let (pool, id) = (&record.pool, &record.id);
+        if job.step < Step::DiskFound {
+            match driver.get(&self.context(call), id) {
+                // Recorded first: afterwards nobody can say whether it was there.
+                Ok(Some(_)) => self.advance(job, Step::DiskFound)?,
+                Ok(None) => {
+                    if record.device.is_some() {
+                        let left = format!("the disk was not there, so pool {pool} removed none");
+                        job.erasure.note_left(left);
+                    }
+                }
+                // The pool can remove what it cannot read.
+                Err(error) => {
+                    let problem = pool::failed(pool, format!("say whether it has volume {id}"))(error);
+                    let left = format!("whether there was a disk is not known: {}", problem.chain());
+                    job.erasure.note_left(left);
+                }
+            }
+        }
         driver
-            .delete(&self.context(call), &record.id)
-            .map_err(pool::failed(&record.pool, format!("remove volume {}", record.id)))
+            .delete(&self.context(call), id)
+            .map_err(pool::failed(pool, format!("remove volume {id}")))?;
+        if job.step == Step::DiskFound {
+            job.erasure
+                .note_destroyed(format!("disk removed from pool {pool}"));
+        }
+        Ok(())
     }
 
-    fn advance(&self, job: &mut Job, to: Step) -> Result<(), ControlPlaneError> {
+    /// Records how far a delete is, with what was destroyed and left so far.
+    pub(crate) fn advance(&self, job: &mut Job, to: Step) -> Result<(), ControlPlaneError> {
         job.step = to;
         self.transact("record a step", |transaction| {
             job_table::set_step(transaction, job)

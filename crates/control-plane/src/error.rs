@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use strongroom_endpoint_selector::{EndpointError, NoHost};
 use strongroom_passphrase_store::{KeyringError, StoreError};
 use strongroom_storage_pool::{ErrorKind, PoolError};
-use strongroom_types::{HostId, Interrupted, PoolId, VolumeId};
+use strongroom_types::{HostId, Interrupted, PoolId, SnapshotId, VolumeId};
 
 use crate::{JobKind, PoolRefusal};
 
@@ -38,6 +38,16 @@ pub enum ControlPlaneError {
         volume: VolumeId,
         /// What the pool says of it, when it is no volume.
         source: Option<PoolError>,
+    },
+    /// The disk has a snapshot of this name that the control plane did not take. It stays as it is.
+    #[error(
+        "the disk of volume {volume} has a snapshot {snapshot} already, which this database knows nothing of; choose another name"
+    )]
+    ForeignSnapshot {
+        /// The volume.
+        volume: VolumeId,
+        /// The snapshot.
+        snapshot: SnapshotId,
     },
     /// Somebody works on the volume just now.
     #[error("somebody works on volume {volume} just now; wait for it to end")]
@@ -191,8 +201,22 @@ fn list(refusals: &[PoolRefusal]) -> String {
     format!(": {}", each.join("; "))
 }
 
+/// A message with those of its causes, each once.
+pub(crate) fn chained(mut text: String, mut cause: Option<&dyn std::error::Error>) -> String {
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 impl ControlPlaneError {
-    /// The kind of failure that a pool or a host reported; `None` when it was neither.
+    /// The kind of failure that a pool or a host reported, or that there is no host. `None` when it was neither, so for every
+    /// refusal of the control plane's own, such as [`Unknown`](Self::Unknown) or [`Taken`](Self::Taken): there the variant says
+    /// what kind it is.
     #[must_use]
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
@@ -206,16 +230,7 @@ impl ControlPlaneError {
 
     /// The message with the messages of its causes, each once.
     pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let next = error.to_string();
-            if !text.contains(&next) {
-                text = format!("{text}: {next}");
-            }
-            cause = error.source();
-        }
-        text
+        chained(self.to_string(), std::error::Error::source(self))
     }
 
     /// Whether the storage said no before it did anything, so that what was asked for has certainly not happened.

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Row, Transaction};
 use strongroom_endpoint_selector::{
-    BackUpHeader, DeleteDisk, DiskLocation, Endpoint, EraseKeyslots, ErrorKind, InspectDisk, Need,
-    SweepStaging,
+    BackUpHeader, DeleteDisk, DiskLocation, Endpoint, ErrorKind, InspectDisk, Need, SweepStaging,
 };
 use strongroom_passphrase_store::sqlite::InTransaction;
 use strongroom_passphrase_store::{Owner, OwnerKind, PassphraseStore};
@@ -108,7 +107,7 @@ fn insert(
     Ok(())
 }
 
-fn remove(
+pub(crate) fn remove(
     transaction: &Transaction<'_>,
     volume: &VolumeRecord,
     backup: &HeaderBackupRecord,
@@ -216,45 +215,10 @@ impl ControlPlane {
         sweep_beside(endpoint.as_ref(), call, backup)?;
         self.end(job, |transaction| remove(transaction, record, backup))
     }
-
-    /// Destroys every header backup of a volume and forgets it; what cannot be overwritten is removed all the same, and noted in
-    /// `left`. Running it again finishes it.
-    pub(crate) fn destroy_backups(
-        &self,
-        call: &Call,
-        record: &VolumeRecord,
-        destroyed: &mut Vec<String>,
-        left: &mut Vec<String>,
-    ) -> Result<(), ControlPlaneError> {
-        for backup in self.header_backups(&record.id)? {
-            let shown = backup.path.display();
-            let endpoint = self.select(&Need::any().on(backup.host.clone()), "destroy a header backup")?;
-            let location = DiskLocation::File(backup.path.clone());
-            let erase = EraseKeyslots::new(&location, DiskFormat::Raw);
-            match run(
-                endpoint.as_ref(),
-                call,
-                "erase the keyslots of a header backup",
-                &erase.into(),
-            ) {
-                Ok(_) => destroyed.push(format!("keyslots in header backup {shown} overwritten")),
-                Err(error) if error.kind() == Some(ErrorKind::NotFound) => {}
-                Err(error) => left.push(format!(
-                    "the blocks of header backup {shown} were not overwritten: {}",
-                    error.chain()
-                )),
-            }
-            delete_file(endpoint.as_ref(), call, &backup)?;
-            self.transact("forget a header backup", |transaction| {
-                remove(transaction, record, &backup)
-            })?;
-            destroyed.push(format!("header backup {shown} removed"));
-        }
-        Ok(())
-    }
 }
 
-fn delete_file(
+/// Removes the file; one that is not there is fine.
+pub(crate) fn delete_file(
     endpoint: &dyn Endpoint,
     call: &Call,
     backup: &HeaderBackupRecord,

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use strongroom_types::{DiskFormat, GuestSize, HostId, JobId, SnapshotId, VolumeId};
 
+use crate::Erasure;
+
 /// What kind of work a job is. It prints as what was begun, such as `create it`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -140,27 +142,35 @@ impl Work {
 pub(crate) enum Step {
     /// It is written down.
     Begun,
-    /// Of a delete: the disk's keyslots are gone.
+    /// Of a delete: the disk is the volume's, because the stored key opened it.
+    Proved,
+    /// Of a delete: the disk's keyslots are gone, or what hinders it is noted.
     KeyslotsErased,
     /// Of a delete: the header backups are gone.
     BackupsRemoved,
+    /// Of a delete: the pool said that it has the disk, and is to remove it.
+    DiskFound,
     /// Of a delete: the disk is gone.
     DiskRemoved,
 }
 
 impl Step {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 6] = [
         Self::Begun,
+        Self::Proved,
         Self::KeyslotsErased,
         Self::BackupsRemoved,
+        Self::DiskFound,
         Self::DiskRemoved,
     ];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Begun => "begun",
+            Self::Proved => "proved",
             Self::KeyslotsErased => "keyslots-erased",
             Self::BackupsRemoved => "backups-removed",
+            Self::DiskFound => "disk-found",
             Self::DiskRemoved => "disk-removed",
         }
     }
@@ -183,6 +193,8 @@ pub(crate) struct Job {
     pub(crate) volume: VolumeId,
     pub(crate) work: Work,
     pub(crate) step: Step,
+    /// Of a delete: what it destroyed and left so far.
+    pub(crate) erasure: Erasure,
     /// Why it neither ended nor could be undone.
     pub(crate) failure: Option<String>,
 }

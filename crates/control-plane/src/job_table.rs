@@ -3,12 +3,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, Row, Transaction};
 use strongroom_types::{JobId, VolumeId};
 
+use crate::Erasure;
 use crate::job::{Job, Work};
 use crate::row::{self, Failure, RowName};
 
-const COLUMNS: &str = "SELECT id, volume, kind, step, arguments, failure FROM jobs";
+const COLUMNS: &str = "SELECT id, volume, kind, step, arguments, failure, erasure FROM jobs";
 
-type Stored = (String, String, String, String, String, Option<String>);
+type Stored = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+);
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok((
@@ -18,10 +27,11 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
         row.get(3)?,
         row.get(4)?,
         row.get(5)?,
+        row.get(6)?,
     ))
 }
 
-fn job((id, volume, kind, step, arguments, failure): Stored) -> Result<Job, Failure> {
+fn job((id, volume, kind, step, arguments, failure, erasure): Stored) -> Result<Job, Failure> {
     let row = RowName {
         table: "jobs",
         id: &id,
@@ -39,6 +49,7 @@ fn job((id, volume, kind, step, arguments, failure): Stored) -> Result<Job, Fail
         volume: row.parse("volume", &volume)?,
         work,
         step: row.parse("step", &step)?,
+        erasure: Erasure::from_column(row, erasure.as_deref())?,
         failure,
         id: row.parse("id", &id)?,
     })
@@ -63,17 +74,21 @@ pub(crate) fn of_volume(connection: &Connection, volume: &VolumeId) -> Result<Op
     }
 }
 
-pub(crate) fn insert(transaction: &Transaction<'_>, job: &Job) -> Result<(), Failure> {
-    let name = RowName {
+fn name(job: &Job) -> RowName<'_> {
+    RowName {
         table: "jobs",
         id: job.id.as_str(),
-    };
+    }
+}
+
+pub(crate) fn insert(transaction: &Transaction<'_>, job: &Job) -> Result<(), Failure> {
+    let name = name(job);
     let arguments = serde_json::to_string(&job.work).map_err(|e| name.damaged(e))?;
     let begun = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
     transaction.execute(
-        "INSERT INTO jobs (id, volume, kind, step, arguments, begun) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO jobs (id, volume, kind, step, arguments, begun, erasure) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         (
             job.id.as_str(),
             job.volume.as_str(),
@@ -81,15 +96,18 @@ pub(crate) fn insert(transaction: &Transaction<'_>, job: &Job) -> Result<(), Fai
             job.step.as_str(),
             arguments,
             row::stored(begun),
+            job.erasure.to_column(name)?,
         ),
     )?;
     Ok(())
 }
 
+/// Records how far a job is, and what it destroyed and left so far.
 pub(crate) fn set_step(transaction: &Transaction<'_>, job: &Job) -> Result<(), Failure> {
+    let erasure = job.erasure.to_column(name(job))?;
     transaction.execute(
-        "UPDATE jobs SET step = ?2 WHERE id = ?1",
-        (job.id.as_str(), job.step.as_str()),
+        "UPDATE jobs SET step = ?2, erasure = ?3 WHERE id = ?1",
+        (job.id.as_str(), job.step.as_str(), erasure),
     )?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use strongroom_types::{Call, JobId, VolumeId};
 
 use crate::job::{Job, Step, Work};
 use crate::row::Failure;
-use crate::{ControlPlane, ControlPlaneError, job_table};
+use crate::{ControlPlane, ControlPlaneError, Erasure, job_table};
 
 /// How long bringing things back in order may take when the caller has already asked to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,6 +32,7 @@ impl ControlPlane {
             volume: volume.clone(),
             work,
             step: Step::Begun,
+            erasure: Erasure::default(),
             failure: None,
         };
         self.transact("record a job", |transaction| {
@@ -41,6 +42,7 @@ impl ControlPlane {
                 }
                 if there.work == job.work {
                     job.step = there.step;
+                    job.erasure = there.erasure;
                 }
                 job_table::remove(transaction, &there.id)?;
             }

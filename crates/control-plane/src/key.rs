@@ -1,7 +1,7 @@
 //! The key of a volume, unsealed for the length of one piece of work.
 
 use strongroom_endpoint_selector::Protection;
-use strongroom_passphrase_store::{Keyring, MemoryStore, PassphraseStore, Purpose, SealedRecord, StoreError};
+use strongroom_passphrase_store::{Keyring, Purpose, SealedRecord};
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::VolumeKey;
 use strongroom_types::{EncryptionFormat, VolumeId};
@@ -86,17 +86,11 @@ impl ControlPlane {
     /// Makes a passphrase for a volume and seals it. Nothing is stored yet: the record goes into the same transaction as the
     /// volume, and the key-encryption key works while no transaction is open.
     pub(crate) fn seal_new(&self, volume: &VolumeId) -> Result<SealedRecord, ControlPlaneError> {
-        let failed = |source| ControlPlaneError::Key {
-            volume: volume.clone(),
-            source,
-        };
-        let memory = MemoryStore::default();
-        let id = Keyring::new(&memory, &self.kek)
-            .create(volume, Purpose::Volume)
-            .map_err(failed)?;
-        memory
-            .get(&id)
-            .and_then(|record| record.ok_or(StoreError::NotFound { id }))
-            .map_err(ControlPlaneError::Store)
+        Keyring::new(&self.store, &self.kek)
+            .seal_new(volume, Purpose::Volume)
+            .map_err(|source| ControlPlaneError::Key {
+                volume: volume.clone(),
+                source,
+            })
     }
 }

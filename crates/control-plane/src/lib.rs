@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod attachment;
+mod backup_erasure;
 mod claim;
 mod content;
 mod control_plane;
 mod create;
 mod delete;
+mod erasure;
 mod error;
 mod grow;
 mod header_backup;
@@ -15,6 +17,7 @@ mod job;
 mod job_table;
 mod journal;
 mod key;
+mod keyslots;
 mod offering;
 mod placement;
 mod pool;
@@ -30,7 +33,7 @@ mod volume_table;
 pub use content::TemplateImage;
 pub use control_plane::ControlPlane;
 pub use create::NewVolume;
-pub use delete::Erasure;
+pub use erasure::Erasure;
 pub use error::ControlPlaneError;
 pub use header_backup::HeaderBackupRecord;
 pub use host::HostRecord;

@@ -7,16 +7,20 @@ use strongroom_endpoint_selector::SourceImage;
 use strongroom_storage_pool::PoolDriver;
 use strongroom_types::{Call, PoolId, VolumeId};
 
+use crate::error::chained;
 use crate::job::{Job, Work};
 use crate::{
-    ControlPlane, ControlPlaneError, HeaderBackupRecord, JobKind, VolumeRecord, attachment, job_table, pool,
+    ControlPlane, ControlPlaneError, Erasure, HeaderBackupRecord, JobKind, VolumeRecord, attachment,
+    job_table, pool,
 };
 
 /// What a job that is settled came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Settled {
     Finished,
     Undone,
+    /// A delete is finished.
+    Erased(Erasure),
 }
 
 /// What became of something that a dead process left.
@@ -41,6 +45,8 @@ pub struct Recovered {
     pub job: Option<JobKind>,
     /// What became of it.
     pub outcome: Outcome,
+    /// Of a delete that is finished: what was destroyed and what was left, by the dead process and now.
+    pub erasure: Option<Erasure>,
 }
 
 impl fmt::Display for Recovered {
@@ -58,18 +64,32 @@ impl fmt::Display for Recovered {
             )?,
         }
         match &self.outcome {
-            Outcome::Finished => f.write_str("is finished now"),
-            Outcome::Undone => f.write_str("is undone now"),
+            Outcome::Finished => f.write_str("is finished now")?,
+            Outcome::Undone => f.write_str("is undone now")?,
             Outcome::Failed(reason) => write!(
                 f,
                 "could be neither finished nor undone, and the next start tries again: {reason}"
-            ),
+            )?,
+        }
+        match &self.erasure {
+            Some(erasure) if !erasure.left.is_empty() => {
+                write!(f, "; not destroyed: {}", erasure.left.join("; "))
+            }
+            _ => Ok(()),
         }
     }
 }
 
 /// The pools of unfinished work, opened and swept once each; of those that failed, why.
 type Swept = BTreeMap<PoolId, Result<Arc<dyn PoolDriver>, String>>;
+
+/// Why a pool cannot be swept, as a fragment that follows its name.
+fn without_pool(error: &ControlPlaneError) -> String {
+    match error {
+        ControlPlaneError::Pool { action, source, .. } => chained(format!("cannot {action}"), Some(source)),
+        _ => format!("cannot be used: {}", error.chain()),
+    }
+}
 
 impl ControlPlane {
     /// Finishes or undoes what earlier processes left: first what their drivers had under way in the pools, then their
@@ -129,7 +149,12 @@ impl ControlPlane {
         job: Option<JobKind>,
         settled: Result<Settled, ControlPlaneError>,
     ) -> Result<(), ControlPlaneError> {
+        let mut erasure = None;
         let outcome = match settled {
+            Ok(Settled::Erased(erased)) => {
+                erasure = Some(erased);
+                Outcome::Finished
+            }
             Ok(Settled::Finished) => Outcome::Finished,
             Ok(Settled::Undone) => Outcome::Undone,
             Err(error) => {
@@ -140,7 +165,12 @@ impl ControlPlane {
                 Outcome::Failed(error.chain())
             }
         };
-        let one = Recovered { volume, job, outcome };
+        let one = Recovered {
+            volume,
+            job,
+            outcome,
+            erasure,
+        };
         tracing::debug!("{one}");
         recovered.push(one);
         Ok(())
@@ -163,7 +193,7 @@ impl ControlPlane {
         };
         swept
             .entry(pool.clone())
-            .or_insert_with(|| sweep().map_err(|e| e.chain()))
+            .or_insert_with(|| sweep().map_err(|error| without_pool(&error)))
             .clone()
             .map_err(|problem| ControlPlaneError::Unsupported {
                 pool: pool.clone(),
@@ -214,8 +244,8 @@ impl ControlPlane {
                 Ok(Settled::Undone)
             }
             Work::Delete => {
-                self.finish_delete(call, &record, job.clone())?;
-                Ok(Settled::Finished)
+                let erasure = self.finish_delete(call, &record, job.clone())?;
+                Ok(Settled::Erased(erasure))
             }
         }
     }

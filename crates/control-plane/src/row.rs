@@ -37,10 +37,7 @@ impl Failure {
     pub(crate) fn to(self, action: &'static str) -> ControlPlaneError {
         match self {
             Self::Own(error) => error,
-            Self::Sql(source) if source.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                ControlPlaneError::Store(StoreError::Full { action })
-            }
-            Self::Sql(source) => ControlPlaneError::Store(StoreError::Database { action, source }),
+            Self::Sql(source) => ControlPlaneError::Store(StoreError::from_sqlite(action, source)),
         }
     }
 }

@@ -8,7 +8,8 @@ pub(crate) const COMPONENT: &str = "control-plane";
 /// A volume is encrypted exactly when it has a passphrase, and then its LUKS is known: one check in the table, from the moment
 /// of allocation on. There is no column for the state of a volume: a volume that has a job is in the state that the job says,
 /// and one that has none is ready. A volume has at most one job.
-pub(crate) const STEPS: [&str; 1] = ["
+pub(crate) const STEPS: [&str; 2] = [
+    "
     CREATE TABLE hosts (
         id TEXT PRIMARY KEY,
         facts TEXT NOT NULL
@@ -65,4 +66,7 @@ pub(crate) const STEPS: [&str; 1] = ["
     ) STRICT;
     CREATE INDEX snapshots_by_passphrase ON snapshots (passphrase);
     CREATE INDEX header_backups_by_volume ON header_backups (volume);
-"];
+",
+    // What a delete destroyed and left so far.
+    "ALTER TABLE jobs ADD COLUMN erasure TEXT;",
+];

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
-use strongroom_storage_pool::{PoolDriver, SnapshotAction, SnapshotVolume, Volume};
-use strongroom_types::{Call, GuestSize, SnapshotId, VolumeId};
+use strongroom_endpoint_selector::{HostAnswer, InspectDisk};
+use strongroom_storage_pool::{ErrorKind, PoolDriver, SnapshotAction, SnapshotVolume, Volume};
+use strongroom_types::{Call, DiskFormat, GuestSize, SnapshotId, VolumeId};
 
+use crate::host_work::{odd_answer, run};
 use crate::job::{Job, Work};
 use crate::journal::closing_call;
 use crate::key::Key;
@@ -44,8 +46,10 @@ impl ControlPlane {
     ///
     /// # Errors
     /// [`Unknown`](ControlPlaneError::Unknown), [`Taken`](ControlPlaneError::Taken),
-    /// [`Unsupported`](ControlPlaneError::Unsupported) when the pool keeps no snapshots of the volume's format,
-    /// [`Unfinished`](ControlPlaneError::Unfinished), [`Key`](ControlPlaneError::Key), [`Pool`](ControlPlaneError::Pool).
+    /// [`ForeignSnapshot`](ControlPlaneError::ForeignSnapshot) when a qcow2 disk has such a snapshot that is not recorded (it is
+    /// not touched), [`Unsupported`](ControlPlaneError::Unsupported) when the pool keeps no snapshots of the volume's format,
+    /// [`Unfinished`](ControlPlaneError::Unfinished), [`Key`](ControlPlaneError::Key), [`Pool`](ControlPlaneError::Pool),
+    /// [`Host`](ControlPlaneError::Host), [`NoHost`](ControlPlaneError::NoHost).
     pub fn create_snapshot(
         &self,
         call: &Call,
@@ -60,6 +64,7 @@ impl ControlPlane {
                 id: format!("{snapshot} of volume {volume}"),
             });
         }
+        self.refuse_unrecorded(call, &subject.record, snapshot)?;
         tracing::debug!(%volume, %snapshot, "take a snapshot");
         let work = Work::TakeSnapshot {
             snapshot: snapshot.clone(),
@@ -181,6 +186,41 @@ impl ControlPlane {
         }
         let key = self.unseal(&record)?;
         Ok(Subject { record, driver, key })
+    }
+
+    /// A snapshot inside the disk that no row knows is not ours: taking it would change nothing and look like success, and
+    /// undoing that would remove it. It is found before the job is written down.
+    fn refuse_unrecorded(
+        &self,
+        call: &Call,
+        record: &VolumeRecord,
+        snapshot: &SnapshotId,
+    ) -> Result<(), ControlPlaneError> {
+        if record.format != DiskFormat::Qcow2 {
+            return Ok(());
+        }
+        let action = format!("look at the snapshots of volume {}", record.id);
+        let looked = self.on_host(call, record, &action, |at| {
+            let look = InspectDisk::new(at.location, record.format, record.encryption);
+            match run(at.endpoint, call, &action, &look.into())? {
+                HostAnswer::Disk(facts) => Ok(facts.snapshots.contains(snapshot)),
+                _ => Err(odd_answer(at.endpoint, &action)),
+            }
+        });
+        let found = match looked {
+            // Whether there is a disk all the same is the driver's to say.
+            Err(error) if error.kind() == Some(ErrorKind::NotFound) => false,
+            looked => looked?,
+        };
+        // An attachment that could not be ended after the look would be in the way.
+        self.driver_of(call, record)?;
+        if found {
+            return Err(ControlPlaneError::ForeignSnapshot {
+                volume: record.id.clone(),
+                snapshot: snapshot.clone(),
+            });
+        }
+        Ok(())
     }
 
     fn snapshot_in_pool(

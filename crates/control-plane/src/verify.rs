@@ -1,12 +1,16 @@
 use strongroom_endpoint_selector::{DiskFacts, HostAnswer, Verification, VerifyDisk};
-use strongroom_types::{Call, DiskFormat, EncryptionFormat, VolumeId};
+use strongroom_types::{Call, DiskFormat, EncryptionFormat, SnapshotId, VolumeId};
 
-use crate::host_work::{odd_answer, run};
-use crate::{ControlPlane, ControlPlaneError, VolumeRecord};
+use crate::host_work::{OnHost, odd_answer, run};
+use crate::key::Key;
+use crate::{ControlPlane, ControlPlaneError, VolumeRecord, snapshot_table};
 
 impl ControlPlane {
     /// Proves that a volume is what its record says: a host reads the header, opens the disk with the stored key and checks
     /// its metadata, and what it found is compared with the record. What was checked is in the answer.
+    ///
+    /// A qcow2 disk has its snapshots inside: it must have every one that is recorded. One that it has beyond them is named in
+    /// what was checked.
     ///
     /// # Errors
     /// [`Mismatch`](ControlPlaneError::Mismatch), [`Host`](ControlPlaneError::Host) when the disk is damaged or the key does
@@ -16,23 +20,61 @@ impl ControlPlane {
     pub fn verify_volume(&self, call: &Call, id: &VolumeId) -> Result<Verification, ControlPlaneError> {
         let _claim = self.claims.take(id)?;
         let record = self.ready_volume(id)?;
+        let recorded: Vec<SnapshotId> = self.read("list snapshots", |connection| {
+            let snapshots = snapshot_table::list(connection, id)?;
+            Ok(snapshots.into_iter().map(|s| s.id).collect())
+        })?;
         let key = self.unseal(&record)?;
         let action = format!("verify volume {id}");
-        let mut verified = self.on_host(call, &record, &action, |at| {
-            match run(at.endpoint, call, &action, &VerifyDisk::new(at.disk(&key)).into())? {
-                HostAnswer::Verified(verified) => Ok(verified),
-                _ => Err(odd_answer(at.endpoint, &action)),
-            }
-        })?;
-        compare(&record, &verified.facts)?;
+        let mut verified = self.on_host(call, &record, &action, |at| verify_disk(call, at, &key, &action))?;
+        compare(&record, &recorded, &verified.facts)?;
         verified.checked.push(format!(
             "the record agrees: {}, {}, {} bytes",
             record.format,
             word(record.encryption),
             record.guest.get()
         ));
+        if record.format == DiskFormat::Qcow2 {
+            verified
+                .checked
+                .extend(compared_snapshots(&recorded, &verified.facts.snapshots));
+        }
         Ok(verified)
     }
+}
+
+/// Has the host prove the disk with the key.
+pub(crate) fn verify_disk(
+    call: &Call,
+    at: &OnHost<'_>,
+    key: &Key,
+    action: &str,
+) -> Result<Verification, ControlPlaneError> {
+    match run(at.endpoint, call, action, &VerifyDisk::new(at.disk(key)).into())? {
+        HostAnswer::Verified(verified) => Ok(verified),
+        _ => Err(odd_answer(at.endpoint, action)),
+    }
+}
+
+/// Snapshots with commas in between.
+fn names<'a>(snapshots: impl Iterator<Item = &'a SnapshotId>) -> String {
+    snapshots.map(SnapshotId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// What is to be said of a disk that has every recorded snapshot.
+fn compared_snapshots(recorded: &[SnapshotId], seen: &[SnapshotId]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !recorded.is_empty() {
+        lines.push(format!(
+            "every recorded snapshot is there: {}",
+            names(recorded.iter())
+        ));
+    }
+    let unknown = names(seen.iter().filter(|s| !recorded.contains(s)));
+    if !unknown.is_empty() {
+        lines.push(format!("the disk has snapshots that no record knows: {unknown}"));
+    }
+    lines
 }
 
 fn word(encryption: Option<EncryptionFormat>) -> &'static str {
@@ -40,7 +82,11 @@ fn word(encryption: Option<EncryptionFormat>) -> &'static str {
 }
 
 /// Compares the record with what is on disk.
-fn compare(record: &VolumeRecord, facts: &DiskFacts) -> Result<(), ControlPlaneError> {
+fn compare(
+    record: &VolumeRecord,
+    snapshots: &[SnapshotId],
+    facts: &DiskFacts,
+) -> Result<(), ControlPlaneError> {
     let mut problems = Vec::new();
     if facts.format != record.format {
         problems.push(format!("it is {}, not {}", facts.format, record.format));
@@ -60,6 +106,13 @@ fn compare(record: &VolumeRecord, facts: &DiskFacts) -> Result<(), ControlPlaneE
     if record.format == DiskFormat::Raw && record.device != Some(facts.device) {
         let said = record.device.map_or(0, |d| d.get());
         problems.push(format!("its device has {} bytes, not {said}", facts.device.get()));
+    }
+    // What a pool keeps beside a raw disk is not in the disk.
+    if record.format == DiskFormat::Qcow2 {
+        let missing = names(snapshots.iter().filter(|s| !facts.snapshots.contains(s)));
+        if !missing.is_empty() {
+            problems.push(format!("it lacks the recorded snapshots {missing}"));
+        }
     }
     if problems.is_empty() {
         return Ok(());

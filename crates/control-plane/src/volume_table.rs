@@ -1,6 +1,6 @@
 use rusqlite::{Connection, Row, Transaction};
 use strongroom_passphrase_store::sqlite::InTransaction;
-use strongroom_passphrase_store::{PassphraseStore, SealedRecord};
+use strongroom_passphrase_store::{Owner, PassphraseStore, SealedRecord};
 use strongroom_types::{DeviceSize, GuestSize, VolumeId};
 
 use crate::row::{self, Failure, RowName, is_constraint};
@@ -96,12 +96,7 @@ pub(crate) fn allocate(
     sealed: Option<&SealedRecord>,
 ) -> Result<(), Failure> {
     if let Some(sealed) = sealed {
-        let store = InTransaction::new(transaction);
-        store.insert(sealed)?;
-        store.add_reference(
-            &sealed.id,
-            &strongroom_passphrase_store::Owner::volume(&record.id),
-        )?;
+        InTransaction::new(transaction).insert_for(sealed, &Owner::volume(&record.id))?;
     }
     let row = (
         record.id.as_str(),

@@ -97,6 +97,16 @@ pub(crate) struct FragileHost {
     pub(crate) backups: Mutex<BTreeSet<PathBuf>>,
 }
 
+impl FragileHost {
+    /// Whether the command looked at a header backup. The host in memory has no disk there; a real one has a file, which is no disk.
+    fn is_header(&self, command: &HostCommand<'_>, error: &EndpointError) -> bool {
+        let HostCommand::InspectDisk(look) = command else {
+            return false;
+        };
+        error.kind() == ErrorKind::NotFound && self.backups.lock().unwrap().contains(look.location.path())
+    }
+}
+
 impl Endpoint for FragileHost {
     fn host(&self) -> HostFacts {
         self.inner.host()
@@ -105,7 +115,13 @@ impl Endpoint for FragileHost {
     fn run(&self, call: &Call, command: &HostCommand<'_>) -> Result<HostAnswer, EndpointError> {
         let fail = |kind| EndpointError::new(kind, command.name(), "the fuse burnt down");
         self.fuse.tick().map_err(fail)?;
-        let answer = self.inner.run(call, command)?;
+        let answer = match self.inner.run(call, command) {
+            Err(error) if self.is_header(command, &error) => {
+                let message = "a header alone is no disk";
+                return Err(EndpointError::new(ErrorKind::WrongDisk, command.name(), message));
+            }
+            answer => answer?,
+        };
         match command {
             HostCommand::BackUpHeader(c) => drop(self.backups.lock().unwrap().insert(c.to.to_owned())),
             HostCommand::DeleteDisk(c) => drop(self.backups.lock().unwrap().remove(c.path)),

@@ -242,3 +242,25 @@ fn it_is_shared_between_threads_and_tells_no_secret_in_debug() {
         .unwrap();
     assert!(!format!("{control:?}").contains(&key));
 }
+
+#[test]
+fn the_two_fakes_share_no_disks() {
+    let (site, control) = Site::bare(able_host("local", &["fast"]));
+    let (_, control) = site.add_memory(control, MemoryPool::new(id("fast")));
+    let vol = create(&control, "vol", "secret-raw");
+    for refused in [
+        control.verify_volume(&Call::new(), &vol).map(drop),
+        control
+            .back_up_header(&Call::new(), &vol, Path::new("/backups/vol"))
+            .map(drop),
+    ] {
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, ControlPlaneError::Host { .. }), "{refused:?}");
+        assert_eq!(refused.kind(), Some(ErrorKind::NotFound));
+    }
+    let erasure = control.delete_volume(&Call::new(), &vol).unwrap();
+    assert_eq!(
+        erasure.left,
+        ["the disk was not there, so its keyslots were not overwritten"]
+    );
+}

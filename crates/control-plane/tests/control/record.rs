@@ -71,7 +71,7 @@ fn two_volumes_do_not_share_a_key_and_one_volume_has_one_job() {
         "UPDATE volumes SET passphrase = (SELECT passphrase FROM volumes WHERE id = 'a') WHERE id = 'b'";
     refused(&site, sql, "UNIQUE");
     let job = |id: &str| {
-        format!("INSERT INTO jobs VALUES ('{id}', 'a', 'create', 'begun', '\"create\"', 0, NULL);")
+        format!("INSERT INTO jobs VALUES ('{id}', 'a', 'create', 'begun', '\"create\"', 0, NULL, NULL);")
     };
     site.sql(&job("one"));
     refused(&site, &job("other"), "UNIQUE");
@@ -134,7 +134,7 @@ fn a_row_that_makes_no_sense_is_named() {
         site.sql(&format!("UPDATE volumes SET {back}"));
     }
     control.volume(&id("vol")).unwrap();
-    site.sql("INSERT INTO jobs VALUES ('j', 'vol', 'grow', 'begun', '\"create\"', 0, NULL)");
+    site.sql("INSERT INTO jobs VALUES ('j', 'vol', 'grow', 'begun', '\"create\"', 0, NULL, NULL)");
     let error = control.recover(&Call::new()).unwrap_err().to_string();
     assert!(error.contains("its kind is grow"), "{error}");
 }

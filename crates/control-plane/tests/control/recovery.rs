@@ -97,10 +97,12 @@ fn a_pool_that_cannot_be_swept_keeps_its_jobs() {
         fails.then(|| PoolError::new(ErrorKind::Io, "recover", "staging files stay"))
     });
     let (_, recovered) = site.recover();
-    assert!(
-        matches!(&recovered[0].outcome, Outcome::Failed(reason) if reason.contains("staging files stay")),
-        "{recovered:?}"
-    );
+    let Outcome::Failed(reason) = &recovered[0].outcome else {
+        panic!("{recovered:?}")
+    };
+    let begin = "pool pool cannot remove what earlier work left: ";
+    assert!(reason.starts_with(begin), "the pool is named once: {reason}");
+    assert!(reason.contains("staging files stay"), "{reason}");
     pool.fail_when(|_, _| None);
     let (_, recovered) = site.recover();
     assert_eq!(recovered[0].outcome, Outcome::Undone);
