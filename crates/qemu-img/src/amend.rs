@@ -1,8 +1,10 @@
+use std::os::fd::BorrowedFd;
+
 use strongroom_exec::{CommandSpec, Completed, Program};
 use strongroom_secret::SecretFile;
 
 use crate::answer::done;
-use crate::command::{Command, CommandLine, Layers, Steps};
+use crate::command::{Command, CommandLine, Condition, Layers, Steps};
 use crate::node::Node;
 use crate::option_list::OptionList;
 use crate::{Encrypted, Image, ImageFormat, KeyDerivation, Operation, QemuImgError, Refusal};
@@ -13,9 +15,12 @@ const SLOTS: u8 = 8;
 /// `qemu-img amend`: adds and removes keys of an encrypted image. The content and the key that encrypts it stay the same.
 ///
 /// The image is opened with a key that it has, and [`QemuImg::run`](crate::QemuImg::run) opens it once more afterwards, with
-/// that key and with one that was added: [`QemuImgError::Unproven`] when one of them fails. Except for
-/// [`Amend::destroy_slot`], describe the image with a key that stays. A keyslot is written in place: keep a copy of the
-/// header.
+/// that key and with one that was added: [`QemuImgError::Unproven`] when one of them fails. A keyslot is written in place:
+/// keep a copy of the header.
+///
+/// Before a key is removed, the removal is rehearsed: written to a file in memory instead of the image, which is then opened
+/// with the key of the description. When that fails, the removal is refused. It takes three runs of the tool more, two of
+/// which try the keys. What another process does to the keyslots meanwhile is not seen.
 #[derive(Debug, Clone)]
 pub struct Amend<'k> {
     node: Node<'k>,
@@ -69,8 +74,8 @@ impl<'k> Amend<'k> {
         }
     }
 
-    /// Erases every keyslot that this key opens, but never the last one of the image. Refused when it is the key by which
-    /// the image is described.
+    /// Erases every keyslot that this key opens, but never the last one of the image. Refused when it has the passphrase by
+    /// which the image is described.
     #[must_use]
     pub fn remove_key(image: &Image<'k, Encrypted>, key: &'k SecretFile) -> Self {
         Self {
@@ -79,7 +84,8 @@ impl<'k> Amend<'k> {
         }
     }
 
-    /// Erases this keyslot, but never the last one of the image.
+    /// Erases this keyslot, but never the last one of the image. Refused when it is the only one that the key opens by which
+    /// the image is described.
     #[must_use]
     pub fn remove_slot(image: &Image<'k, Encrypted>, slot: u8) -> Self {
         Self {
@@ -106,10 +112,37 @@ impl<'k> Amend<'k> {
     }
 }
 
+impl<'k> Amend<'k> {
+    pub(crate) fn node(&self) -> &Node<'k> {
+        &self.node
+    }
+
+    /// The same with what it writes kept in a scratch file.
+    pub(crate) fn staged<'s>(&self, scratch: BorrowedFd<'s>) -> Amend<'s>
+    where
+        'k: 's,
+    {
+        let mut staged: Amend<'s> = self.clone();
+        staged.node.scratch = Some(scratch);
+        staged
+    }
+}
+
 impl<'k> Steps<'k> for Amend<'k> {
+    fn conditions(&self) -> Vec<Condition<'k>> {
+        match self.change {
+            _ if self.node.scratch.is_some() => Vec::new(),
+            Change::RemoveKey(_) | Change::RemoveSlot { even_last: false, .. } => {
+                vec![Condition::KeyStays(self.clone())]
+            }
+            Change::Add { .. } | Change::RemoveSlot { even_last: true, .. } => Vec::new(),
+        }
+    }
+
     fn to_prove(&self) -> Vec<Layers<'k>> {
         let remaining = Layers(self.node.clone());
         match self.change {
+            _ if self.node.scratch.is_some() => Vec::new(),
             Change::Add { key, .. } => {
                 let mut added = self.node.clone();
                 added.key = Some(key);
@@ -130,11 +163,6 @@ impl<'k> Command<'k> for Amend<'k> {
 
     fn spec(&self, program: &Program) -> Result<CommandSpec<'k>, Refusal> {
         let node = self.node.writable()?;
-        if node.key.is_none() {
-            return Err(Refusal::NoKeyOfItsOwn {
-                path: node.path().to_owned(),
-            });
-        }
         let at = if node.format == ImageFormat::Qcow2 {
             "encrypt."
         } else {

@@ -1,13 +1,14 @@
 use std::ffi::OsString;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use strongroom_exec::{CommandSpec, Completed, Program};
 
 use crate::node::{Name, Node};
-use crate::{QemuImgError, Refusal, SecretObjects};
+use crate::{Amend, QemuImgError, Refusal, SecretObjects};
 
-/// A sub-command of `qemu-img`.
+/// A sub-command of `qemu-img`, or what is done with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each is the sub-command of its name")]
@@ -25,6 +26,8 @@ pub enum Operation {
     Commit,
     Amend,
     Bitmap,
+    /// `map` of the first sector, by which an image is opened with its key to see whether it fits.
+    Open,
 }
 
 impl Operation {
@@ -36,7 +39,7 @@ impl Operation {
             Self::Info => "info",
             Self::Measure => "measure",
             Self::Check => "check",
-            Self::Map => "map",
+            Self::Map | Self::Open => "map",
             Self::Compare => "compare",
             Self::Convert => "convert",
             Self::Resize => "resize",
@@ -51,7 +54,11 @@ impl Operation {
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        f.pad(if *self == Self::Open {
+            "open"
+        } else {
+            self.as_str()
+        })
     }
 }
 
@@ -114,6 +121,8 @@ pub enum Condition<'k> {
     NoSnapshot(Layers<'k>, String),
     /// The image has exactly one snapshot of this name.
     OneSnapshot(Layers<'k>, String),
+    /// The key of the description opens the image after this change, too.
+    KeyStays(Amend<'k>),
 }
 
 /// An image with what lies below it.
@@ -131,6 +140,7 @@ impl<'k> Condition<'k> {
 #[derive(Debug)]
 pub(crate) struct CommandLine<'k> {
     operation: Operation,
+    pub(crate) scratch: Option<BorrowedFd<'k>>,
     pub(crate) secrets: SecretObjects<'k>,
     options: Vec<OsString>,
     operands: Vec<OsString>,
@@ -140,6 +150,7 @@ impl<'k> CommandLine<'k> {
     pub(crate) fn new(operation: Operation) -> Self {
         Self {
             operation,
+            scratch: None,
             secrets: SecretObjects::new(),
             options: Vec::new(),
             operands: Vec::new(),
@@ -161,6 +172,7 @@ impl<'k> CommandLine<'k> {
 
     /// Names the one image that the command works on.
     pub(crate) fn image(&mut self, node: &Node<'k>) -> Result<(), Refusal> {
+        self.scratch = node.scratch;
         match node.name(&mut self.secrets)? {
             Name::Flags(format, path) => {
                 self.pair("-f", format);
@@ -176,6 +188,9 @@ impl<'k> CommandLine<'k> {
 
     pub(crate) fn finish(self, program: &Program) -> CommandSpec<'k> {
         let mut spec = CommandSpec::new(program.clone()).arg(self.operation.as_str());
+        if let Some(scratch) = self.scratch {
+            spec.pass(scratch);
+        }
         for secret in self.secrets.iter() {
             let object = secret.argument(&mut spec);
             spec.push("--object");

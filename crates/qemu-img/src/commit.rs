@@ -34,7 +34,7 @@ impl<'k> Commit<'k> {
         self
     }
 
-    /// The same, even if the overlay is encrypted and its base is not.
+    /// The same, even if the overlay is encrypted and its base is not, or the base is a plain overlay over an encrypted one.
     #[must_use]
     pub fn declassify(mut self, leave: Declassify) -> Self {
         self.declassify = Some(leave);
@@ -66,9 +66,15 @@ impl<'k> Command<'k> for Commit<'k> {
             path: path.to_owned(),
         })?;
         base.writable()?;
-        if overlay.key.is_some() && base.key.is_none() && self.declassify.is_none() {
+        let from = if overlay.key.is_some() {
+            Some(overlay)
+        } else {
+            // What fills up a cluster of which only a part is written comes from below the base.
+            Some(base).filter(|base| base.is_encrypted())
+        };
+        if let (Some(from), None, None) = (from, base.key, &self.declassify) {
             return Err(Refusal::Plaintext {
-                from: path.to_owned(),
+                from: from.path().to_owned(),
                 to: base.path().to_owned(),
             });
         }

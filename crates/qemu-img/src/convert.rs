@@ -10,14 +10,15 @@ use crate::node::{Name, Node};
 use crate::option_list::OptionList;
 use crate::target::Place;
 use crate::{
-    ConvertOptions, Declassify, Encrypted, Image, ImageFormat, Operation, Plain, Protects, QemuImgError,
-    Refusal, Side, SnapshotName, Target,
+    ConvertOptions, Declassify, Image, ImageFormat, Operation, Plain, Protects, QemuImgError, Refusal, Side,
+    SnapshotName, Target,
 };
 
 /// `qemu-img convert`: copies what a guest sees in one image to another.
 ///
-/// The copy has no base: whatever lies below the source is copied too. What is encrypted stays encrypted, because a plain
-/// target for it does not compile; [`Convert::declassifying`] is the one way around.
+/// The copy has no base: whatever lies below the source is copied too. What is encrypted stays encrypted, because neither a
+/// plain target for it compiles nor one that is a plain overlay over an encrypted base; [`Convert::declassifying`] is the one
+/// way around.
 ///
 /// A target that is there must be at least as large as the source. When it is larger, what lies behind the copy stays as
 /// it was, and on a raw LUKS disk that is noise unless something was written there: see [`Convert::then_zeros`].
@@ -157,8 +158,8 @@ impl<'k, S: Side> Convert<'k, S> {
 impl<'k> Convert<'k, Plain> {
     /// A copy in clear of what is encrypted.
     #[must_use]
-    pub fn declassifying(
-        source: &Image<'k, Encrypted>,
+    pub fn declassifying<Source: Side>(
+        source: &Image<'k, Source>,
         target: impl Into<Target<'k, Plain>>,
         leave: Declassify,
     ) -> Self {

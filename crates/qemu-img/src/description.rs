@@ -5,10 +5,11 @@ use std::path::Path;
 use crate::node::Node;
 use crate::{ImageFormat, ImageInfo, Location, QemuImgError, Refusal};
 
-/// With these bytes a LUKS header begins, of either version.
-const LUKS_MAGIC: [u8; 6] = *b"LUKS\xba\xbe";
+/// With these bytes the headers begin of what passes for raw: LUKS of either version (its on-disk format specification, 1.2.3), and
+/// qcow2 (`docs/interop/qcow2` of QEMU), which may have a LUKS header inside.
+const MAGICS: [(&str, &[u8]); 2] = [("LUKS", b"LUKS\xba\xbe"), ("qcow2", b"QFI\xfb")];
 
-/// Refuses a layer whose place is not what the description says, or that is described as raw and begins as LUKS does.
+/// Refuses a layer whose place is not what the description says, or that is described as raw and has a header.
 /// A layer that is not there is left to the tool.
 pub(crate) fn compare_with_file(node: &Node<'_>) -> Result<(), QemuImgError> {
     let path = node.path();
@@ -41,21 +42,28 @@ pub(crate) fn compare_with_file(node: &Node<'_>) -> Result<(), QemuImgError> {
         }
         _ => {}
     }
-    if node.format == ImageFormat::Raw && !node.opaque && begins_as_luks(path).map_err(io("read"))? {
-        return Err(Refusal::RawIsLuks {
+    if node.format == ImageFormat::Raw
+        && !node.opaque
+        && let Some(format) = header(path).map_err(io("read"))?
+    {
+        return Err(Refusal::NotRaw {
             path: path.to_owned(),
+            format,
         }
         .into());
     }
     Ok(())
 }
 
-fn begins_as_luks(path: &Path) -> std::io::Result<bool> {
-    let mut beginning = Vec::with_capacity(LUKS_MAGIC.len());
+/// The format whose header is at the beginning.
+fn header(path: &Path) -> std::io::Result<Option<&'static str>> {
+    let longest = MAGICS.iter().map(|(_, magic)| magic.len()).max().unwrap_or(0);
+    let mut beginning = Vec::with_capacity(longest);
     std::fs::File::open(path)?
-        .take(LUKS_MAGIC.len() as u64)
+        .take(longest as u64)
         .read_to_end(&mut beginning)?;
-    Ok(beginning == LUKS_MAGIC)
+    let known = MAGICS.iter().find(|(_, magic)| beginning.starts_with(magic));
+    Ok(known.map(|(format, _)| *format))
 }
 
 /// Refuses a qcow2 layer whose header says something else than the description.

@@ -41,9 +41,9 @@ impl<'k> Image<'k, Plain> {
         self
     }
 
-    /// The same, whatever a raw image begins with. Otherwise one that begins with a LUKS header is refused, since
-    /// growing or copying an encrypted disk as if it were a plain one destroys or encrypts it twice. A guest that
-    /// encrypts its whole disk by itself makes such an image rightly.
+    /// The same, whatever a raw image begins with. Otherwise one that begins with a LUKS or qcow2 header is refused, since
+    /// growing, copying or overwriting an encrypted disk as if it were a plain one destroys it or encrypts it twice. A guest
+    /// that encrypts its whole disk by itself, or keeps an image on it, makes such an image rightly.
     #[must_use]
     pub fn opaque(mut self) -> Self {
         self.node.opaque = true;
@@ -75,7 +75,9 @@ impl<'k, S: Side> Image<'k, S> {
 
     /// The same as an overlay over this base, which has its own key and may have a base itself.
     ///
-    /// The result is plain only when both are: a plain overlay over an encrypted base shows encrypted content.
+    /// The result is plain only when both are: a plain overlay over an encrypted base is [`Exposed`](crate::Exposed).
+    ///
+    /// This base is opened, at the place and in the format described here, whatever name the header has for it.
     #[must_use]
     pub fn backed_by<Base: Side>(self, base: Image<'k, Base>) -> Image<'k, S::Over<Base>> {
         let mut node = self.node;

@@ -28,6 +28,7 @@ mod qcow2_options;
 mod qemu_img;
 mod rebase;
 mod refusal;
+mod rehearsal;
 mod resize;
 mod secret_object;
 mod side;
@@ -59,7 +60,7 @@ pub use rebase::Rebase;
 pub use refusal::Refusal;
 pub use resize::Resize;
 pub use secret_object::{SecretId, SecretObject, SecretObjects};
-pub use side::{Declassify, Encrypted, Plain, Protects, Side};
+pub use side::{Declassify, Encrypted, Exposed, Plain, Protects, Side};
 pub use snapshot::{Snapshot, SnapshotName};
 pub use target::Target;
 

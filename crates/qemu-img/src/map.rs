@@ -33,7 +33,7 @@ impl<'k> Map<'k> {
         self
     }
 
-    /// The least that needs the key: where the first sector lies.
+    /// The least that needs the key, for nothing but opening: where the first sector lies.
     pub(crate) fn first_sector(node: &Node<'k>) -> Self {
         Self {
             node: node.clone(),
@@ -75,11 +75,15 @@ impl<'k> Command<'k> for Map<'k> {
     type Answer = Vec<Extent>;
 
     fn operation(&self) -> Operation {
-        Operation::Map
+        if self.content {
+            Operation::Map
+        } else {
+            Operation::Open
+        }
     }
 
     fn spec(&self, program: &Program) -> Result<CommandSpec<'k>, Refusal> {
-        let mut line = CommandLine::new(Operation::Map);
+        let mut line = CommandLine::new(self.operation());
         line.option("--output=json");
         if let Some((start, length)) = self.range {
             line.option(format!("--start-offset={start}"));
@@ -90,6 +94,6 @@ impl<'k> Command<'k> for Map<'k> {
     }
 
     fn answer(&self, completed: &Completed) -> Result<Vec<Extent>, QemuImgError> {
-        parsed(Operation::Map, completed)
+        parsed(self.operation(), completed)
     }
 }

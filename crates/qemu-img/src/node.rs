@@ -1,11 +1,13 @@
 use std::ffi::OsString;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use strongroom_secret::SecretFile;
 
 use crate::option_list::OptionList;
+use crate::rehearsal::scratch_path;
 use crate::{Location, Refusal, SecretObjects};
 
 /// The longest backing file name that a qcow2 header holds, in bytes (`docs/interop/qcow2` of QEMU).
@@ -51,6 +53,8 @@ pub(crate) struct Node<'k> {
     pub(crate) by_flags: bool,
     pub(crate) shared: bool,
     pub(crate) opaque: bool,
+    /// Where writes go instead, for a rehearsal.
+    pub(crate) scratch: Option<BorrowedFd<'k>>,
 }
 
 /// How a command names an image.
@@ -72,6 +76,7 @@ impl<'k> Node<'k> {
             by_flags: false,
             shared: false,
             opaque: false,
+            scratch: None,
         }
     }
 
@@ -171,8 +176,16 @@ impl<'k> Node<'k> {
     /// Format and file only: no key, and the backing file is left to the header.
     pub(crate) fn write_place(&self, list: &mut OptionList, at: &str) -> Result<(), Refusal> {
         list.push(&format!("{at}driver"), self.format.as_str());
-        list.push(&format!("{at}file.driver"), self.location.driver());
-        list.push(&format!("{at}file.filename"), self.location.argument()?);
+        let mut below = "file";
+        if self.scratch.is_some() {
+            list.push(&format!("{at}file.driver"), "qcow2");
+            list.push(&format!("{at}file.file.driver"), "file");
+            list.push(&format!("{at}file.file.filename"), scratch_path());
+            list.push(&format!("{at}file.backing.driver"), "raw");
+            below = "file.backing.file";
+        }
+        list.push(&format!("{at}{below}.driver"), self.location.driver());
+        list.push(&format!("{at}{below}.filename"), self.location.argument()?);
         Ok(())
     }
 

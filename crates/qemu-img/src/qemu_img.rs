@@ -46,12 +46,12 @@ impl<R: Runner> QemuImg<R> {
     /// Makes sure of what the command requires, runs it, and reads its answer.
     ///
     /// Before a command that reads or writes content, every layer of every image is compared with its description: its place
-    /// is a file or a block device as described; an image described as raw does not begin with a LUKS header; a qcow2 header
-    /// says encrypted or plain as described, names a backing file exactly when a base is described, and names no data
-    /// file. One run of `info` is spent on each qcow2 layer. A path where an image is to be made must be free.
+    /// is a file or a block device as described; an image described as raw does not begin with a LUKS or qcow2 header; a qcow2
+    /// header says encrypted or plain as described, names a backing file exactly when a base is described, and names no data
+    /// file. The name itself is not compared: the described base is what is opened. One run of `info` is spent on each qcow2 layer. A path where an image is to be made must be free.
     ///
-    /// A copy is on stable storage when this returns. After a change of keys the image was opened with the key that was
-    /// added, and with the one that it is described with.
+    /// A copy is on stable storage when this returns. Before a key is removed, the removal is rehearsed in memory. After a
+    /// change of keys the image was opened with the key that was added, and with the one that it is described with.
     ///
     /// # Errors
     /// [`QemuImgError`].
@@ -149,6 +149,7 @@ impl<R: Runner> QemuImg<R> {
                 }
                 .into()),
             },
+            Condition::KeyStays(change) => self.rehearse(change, call),
             Condition::OneSnapshot(layers, name) => {
                 let path = layers.0.path().to_owned();
                 match self.count_snapshots(&layers.0, name, call)? {

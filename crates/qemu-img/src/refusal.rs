@@ -59,14 +59,8 @@ pub enum Refusal {
         /// The image.
         path: PathBuf,
     },
-    /// The image is encrypted by what lies below it, and has no keyslots itself.
-    #[error("{path:?} has no key of its own")]
-    NoKeyOfItsOwn {
-        /// The image.
-        path: PathBuf,
-    },
-    /// The key that goes is the one that the image is opened with: nobody would know whether another one opens it.
-    #[error("{path:?} is opened with the very key that is to go; describe it with one that stays")]
+    /// The image is described with a key that would open it no more.
+    #[error("{path:?} is described with the key that is to go; describe it with one that stays")]
     KeyThatGoes {
         /// The image.
         path: PathBuf,
@@ -134,11 +128,15 @@ pub enum Refusal {
         /// What was said.
         expected: &'static str,
     },
-    /// An image that is described as raw begins as a LUKS disk does.
-    #[error("{path:?} is described as raw and begins with a LUKS header")]
-    RawIsLuks {
+    /// An image that is described as raw begins as one of another format does.
+    #[error(
+        "{path:?} is described as raw and begins with a {format} header; describe it as {format}, or as opaque when a guest made it"
+    )]
+    NotRaw {
         /// The image.
         path: PathBuf,
+        /// What it begins as: `LUKS` or `qcow2`.
+        format: &'static str,
     },
     /// The header says encrypted, the description says plain, or the other way round.
     #[error("{path:?} is described as {described}, its header says {found}")]

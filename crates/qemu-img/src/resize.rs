@@ -4,12 +4,15 @@ use strongroom_types::GuestSize;
 use crate::answer::done;
 use crate::command::{Command, CommandLine, Condition, Steps};
 use crate::node::Node;
-use crate::{Image, Operation, Preallocation, QemuImgError, Refusal, Side};
+use crate::{Image, Operation, Preallocation, Protects, QemuImgError, Refusal};
 
 /// `qemu-img resize`: gives an image another size, which is what the guest then sees, exactly.
 ///
 /// An encrypted image is described with its key, so that a header is never taken for content. What is added reads as
 /// zeros, but on raw LUKS as noise. A block device is not made larger by this: enlarge it first.
+///
+/// A plain overlay over an encrypted base has no other size: to hide what the base has in the last, partly used cluster, QEMU
+/// would copy the rest of that cluster up, in clear.
 #[derive(Debug, Clone)]
 pub struct Resize<'k> {
     node: Node<'k>,
@@ -21,7 +24,7 @@ pub struct Resize<'k> {
 impl<'k> Resize<'k> {
     /// Makes the image larger. One that is larger already is refused.
     #[must_use]
-    pub fn grow<S: Side>(image: &Image<'k, S>, size: GuestSize) -> Self {
+    pub fn grow<S: Protects<S>>(image: &Image<'k, S>, size: GuestSize) -> Self {
         Self {
             node: image.node.clone(),
             size,
@@ -32,7 +35,7 @@ impl<'k> Resize<'k> {
 
     /// Makes the image smaller, or larger: whatever lies behind the new end is lost.
     #[must_use]
-    pub fn cut<S: Side>(image: &Image<'k, S>, size: GuestSize) -> Self {
+    pub fn cut<S: Protects<S>>(image: &Image<'k, S>, size: GuestSize) -> Self {
         Self {
             node: image.node.clone(),
             size,

@@ -205,6 +205,33 @@ fn headers_that_say_more_than_the_description_are_refused() {
 }
 
 #[test]
+fn what_begins_with_a_header_is_no_raw_image_unless_it_is_opaque() {
+    let lab = Lab::new();
+    let source = Image::raw(lab.write("other", &content(b"another content")));
+    for (image, expected) in [(lab.qcow2_luks("q"), "qcow2"), (lab.luks("l"), "LUKS")] {
+        let path = image.location().path();
+        let before = std::fs::read(path).unwrap();
+        let raw = Image::raw(path);
+        let into = run(&Convert::new(&source, &raw)).unwrap_err();
+        let from = run(&Convert::new(&raw, lab.luks("to"))).unwrap_err();
+        let grown = run(&Resize::grow(&raw, size(1 << 30))).unwrap_err();
+        for refusal in [into, from, grown] {
+            assert!(
+                matches!(refusal, QemuImgError::Refused(Refusal::NotRaw { format, .. }) if format == expected),
+                "{refusal:?}"
+            );
+        }
+        assert!(std::fs::read(path).unwrap() == before);
+        run(&Convert::new(&source, raw.opaque())).unwrap();
+        assert!(
+            std::fs::read(path)
+                .unwrap()
+                .starts_with(&content(b"another content"))
+        );
+    }
+}
+
+#[test]
 fn an_image_that_keeps_its_data_elsewhere_is_refused() {
     let lab = Lab::new();
     let victim = lab.write("victim", &content(CANARY));

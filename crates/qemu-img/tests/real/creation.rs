@@ -130,7 +130,10 @@ fn an_overlay_in_clear_over_an_encrypted_base_is_refused_however_the_base_is_des
     let over = NewImage::new(lab.path("o"), layout()).backed_by(&Image::raw(&luks));
     let refusal = run(&Create::like_base(&over)).unwrap_err();
     assert!(
-        matches!(refusal, QemuImgError::Refused(Refusal::RawIsLuks { .. })),
+        matches!(
+            refusal,
+            QemuImgError::Refused(Refusal::NotRaw { format: "LUKS", .. })
+        ),
         "{refusal:?}"
     );
     assert!(!lab.path("o").exists());

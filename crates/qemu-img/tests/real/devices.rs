@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use strongroom_exec::{CommandSpec, Completed, Program, Runner, SystemRunner, Watch};
 use strongroom_qemu_img::{
-    Convert, ConvertOptions, Image, Layout, Location, Map, NewImage, Qcow2Options, QemuImgError, Refusal,
-    Resize,
+    Amend, Convert, ConvertOptions, Image, KeyDerivation, Layout, Location, Map, NewImage, Qcow2Options,
+    QemuImgError, Refusal, Resize,
 };
 use strongroom_types::{Call, PayloadOffset};
 
@@ -72,6 +72,14 @@ fn an_encrypted_device_is_opened_filled_and_copied_from() {
     run(&Convert::declassifying(&image, &overlay, leave)).unwrap();
     assert!(same(&other, &overlay.image()));
 
+    run(&Amend::add_key(&image, &OTHER_KEY, KeyDerivation::Fast)).unwrap();
+    let own = run(&Amend::remove_slot(&image, 0)).unwrap_err();
+    assert!(
+        matches!(own, QemuImgError::Refused(Refusal::KeyThatGoes { .. })),
+        "{own:?}"
+    );
+    run(&Amend::remove_slot(&image, 1)).unwrap();
+
     let as_file = run(&Map::of(&Image::luks(Location::file(&device.0), &KEY))).unwrap_err();
     assert!(
         matches!(as_file, QemuImgError::Refused(Refusal::NotA { .. })),
@@ -79,7 +87,10 @@ fn an_encrypted_device_is_opened_filled_and_copied_from() {
     );
     let as_raw = run(&Map::of(&Image::raw(location))).unwrap_err();
     assert!(
-        matches!(as_raw, QemuImgError::Refused(Refusal::RawIsLuks { .. })),
+        matches!(
+            as_raw,
+            QemuImgError::Refused(Refusal::NotRaw { format: "LUKS", .. })
+        ),
         "{as_raw:?}"
     );
 }

@@ -1,3 +1,6 @@
+use std::ffi::OsStr;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use strongroom_exec::{CommandSpec, Completed, Program, RunError, Runner, SystemRunner, Watch};
@@ -7,7 +10,7 @@ use strongroom_qemu_img::{
 use strongroom_secret::SecretFile;
 use strongroom_types::Call;
 
-use crate::{KEY, LUKS, Lab, OTHER_KEY, OTHER_PASSPHRASE, QCOW2_LUKS, run, size, tool};
+use crate::{KEY, LUKS, Lab, OTHER_KEY, OTHER_PASSPHRASE, PASSPHRASE, QCOW2_LUKS, run, size, tool};
 
 fn prove(image: &Image<'_, Encrypted>) -> Result<(), QemuImgError> {
     tool().prove_key(image, &Call::new())
@@ -125,18 +128,90 @@ fn keys_of_raw_luks_are_added_removed_and_destroyed() {
     rotate(&old, &Image::luks(lab.path("l"), &OTHER_KEY));
 }
 
+/// The key of the description is in slot 0 and another one in slot 1: whichever way the first is to go, nothing is written.
+fn stays(image: &Image<'_, Encrypted>) {
+    let path = image.location().path();
+    run(&Amend::add_key(image, &OTHER_KEY, KeyDerivation::Fast)).unwrap();
+    let before = std::fs::read(path).unwrap();
+    let twin = SecretFile::new(&PASSPHRASE).unwrap();
+    for refused in [
+        Amend::remove_slot(image, 0),
+        Amend::remove_key(image, &twin),
+        Amend::remove_key(image, &KEY),
+    ] {
+        let refusal = run(&refused).unwrap_err();
+        assert!(
+            matches!(refusal, QemuImgError::Refused(Refusal::KeyThatGoes { .. })),
+            "{refusal:?}"
+        );
+        assert!(std::fs::read(path).unwrap() == before, "{refused:?} wrote");
+    }
+
+    // With the same key in another slot, its first one may go.
+    run(&Amend::add_key_in_slot(image, &twin, KeyDerivation::Fast, 7)).unwrap();
+    run(&Amend::remove_slot(image, 0)).unwrap();
+    prove(image).unwrap();
+    let again = run(&Amend::remove_slot(image, 7)).unwrap_err();
+    assert!(
+        matches!(again, QemuImgError::Refused(Refusal::KeyThatGoes { .. })),
+        "{again:?}"
+    );
+    run(&Amend::remove_slot(image, 1)).unwrap();
+    prove(image).unwrap();
+}
+
 #[test]
-fn who_takes_away_the_key_that_he_came_with_is_told() {
+fn the_key_that_a_qcow2_image_is_described_with_stays() {
+    stays(&Lab::new().qcow2_luks("q,1"));
+}
+
+#[test]
+fn the_key_that_a_raw_luks_disk_is_described_with_stays() {
+    stays(&Lab::new().luks("l,1"));
+}
+
+/// Erases the first keyslot of a raw LUKS disk behind the back of whoever changes its keys.
+#[derive(Debug)]
+struct Meddler(PathBuf);
+
+impl Runner for Meddler {
+    fn run(&self, command: &CommandSpec<'_>, watch: &Watch<'_>) -> Result<Completed, RunError> {
+        let done = SystemRunner::new().run(command, watch);
+        if is_change(command) {
+            // Where the first keyslot says whether it is in use, and that it is not (LUKS1 on-disk format, figures 1 and 2).
+            let header = std::fs::OpenOptions::new().write(true).open(&self.0).unwrap();
+            header.write_all_at(&0x0000_dead_u32.to_be_bytes(), 208).unwrap();
+        }
+        done
+    }
+}
+
+#[test]
+fn who_lost_the_key_that_he_came_with_is_told() {
     let lab = Lab::new();
     let image = lab.luks("l");
-    run(&Amend::add_key(&image, &OTHER_KEY, KeyDerivation::Fast)).unwrap();
-    let other = Image::luks(lab.path("l"), &OTHER_KEY);
-    let unproven = run(&Amend::remove_slot(&image, 0)).unwrap_err();
+    let tool = QemuImg::new(tool().program().clone(), Meddler(lab.path("l")));
+    let add = Amend::add_key(&image, &OTHER_KEY, KeyDerivation::Fast);
+    let unproven = tool.run(&add, &Call::new()).unwrap_err();
     let QemuImgError::Unproven { source, .. } = &unproven else {
         panic!("the key of the description opens nothing any more: {unproven:?}");
     };
     assert!(matches!(**source, QemuImgError::WrongKey { .. }), "{unproven:?}");
-    prove(&other).unwrap();
+    prove(&Image::luks(lab.path("l"), &OTHER_KEY)).unwrap();
+}
+
+#[test]
+fn a_key_that_does_not_fit_is_said_of_the_opening() {
+    let lab = Lab::new();
+    let wrong = prove(&Image::luks(lab.luks("l").location().path(), &OTHER_KEY)).unwrap_err();
+    let text = wrong.to_string();
+    assert!(text.starts_with("open: the key opens no keyslot: "), "{text}");
+}
+
+/// Whether it changes keys, and not in a rehearsal.
+fn is_change(command: &CommandSpec<'_>) -> bool {
+    let rehearsed = |word: &OsStr| word.to_string_lossy().contains("file.backing.file.driver=");
+    command.arguments().next() == Some("amend".as_ref()) && !command.arguments().any(rehearsed)
 }
 
 /// Runs a change of keys for so long and then kills it, as a power cut would.
@@ -145,7 +220,7 @@ struct Impatient(Duration);
 
 impl Runner for Impatient {
     fn run(&self, command: &CommandSpec<'_>, watch: &Watch<'_>) -> Result<Completed, RunError> {
-        if command.arguments().next() != Some("amend".as_ref()) {
+        if !is_change(command) {
             return SystemRunner::new().run(command, watch);
         }
         let timeout = Program::find("timeout").expect("apt-get install coreutils");

@@ -28,7 +28,8 @@ const SIZE: u64 = 2 << 20;
 const CANARY: &[u8] = b"canary-in-a-strongroom";
 
 /// Made once for all tests, since each costs seconds of CPU time. The keys open the images in [`FIXTURES`].
-static KEY: LazyLock<SecretFile> = LazyLock::new(new_key);
+static PASSPHRASE: LazyLock<Passphrase> = LazyLock::new(|| Passphrase::generate().unwrap());
+static KEY: LazyLock<SecretFile> = LazyLock::new(|| SecretFile::new(&PASSPHRASE).unwrap());
 static OTHER_PASSPHRASE: LazyLock<Passphrase> = LazyLock::new(|| Passphrase::generate().unwrap());
 static OTHER_KEY: LazyLock<SecretFile> = LazyLock::new(|| SecretFile::new(&OTHER_PASSPHRASE).unwrap());
 static QCOW2_LUKS: LazyLock<Vec<u8>> =

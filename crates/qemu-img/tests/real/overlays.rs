@@ -1,5 +1,9 @@
+use std::path::Path;
+
+use strongroom_exec::{CommandSpec, Runner, SystemRunner, Watch};
 use strongroom_qemu_img::{
-    Commit, Convert, Create, Encrypted, Image, Layout, NewImage, Qcow2Options, QemuImgError, Rebase, Refusal,
+    Commit, Convert, Create, Declassify, Encrypted, Image, Layout, NewImage, Qcow2Options, QemuImgError,
+    Rebase, Refusal,
 };
 use strongroom_types::Call;
 
@@ -105,4 +109,52 @@ fn plain_overlays_are_kept_or_emptied_by_a_commit() {
     assert!(same(&changed, &base));
     run(&Commit::of(&new.image())).unwrap();
     assert!(std::fs::metadata(lab.path("top")).unwrap().len() < full);
+}
+
+/// Makes a plain overlay whatever the base is, as no [`NewImage`] does.
+fn plain_overlay(path: &Path, base: &Path) {
+    let create = CommandSpec::new(tool().program().clone())
+        .args(["create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b"])
+        .arg(base)
+        .arg(path)
+        .arg(SIZE.to_string());
+    let done = SystemRunner::new().run(&create, &Watch::nobody()).unwrap();
+    assert_eq!((done.code, done.message()), (0, String::new()));
+}
+
+#[test]
+fn a_plain_overlay_over_an_encrypted_base_is_read_and_takes_nothing_in() {
+    let lab = Lab::new();
+    let base = lab.qcow2_luks("base");
+    let path = lab.path("lower");
+    plain_overlay(&path, base.location().path());
+    let lower = Image::qcow2(&path).backed_by(base);
+    assert!(same(&Image::raw(lab.template()), &lower));
+    run(&Convert::new(&lower, lab.luks("kept"))).unwrap();
+
+    let layout = Layout::qcow2(Qcow2Options::new());
+    let clear = NewImage::new(lab.path("clear"), layout);
+    let leave = Declassify::because("test of the export").unwrap();
+    run(&Convert::declassifying(&lower, &clear, leave)).unwrap();
+    assert!(has_canary(clear.path()));
+
+    plain_overlay(&lab.path("upper"), &path);
+    let upper = Image::qcow2(lab.path("upper")).backed_by(lower);
+    let refusal = run(&Commit::of(&upper)).unwrap_err();
+    assert!(
+        matches!(refusal, QemuImgError::Refused(Refusal::Plaintext { .. })),
+        "{refusal:?}"
+    );
+    assert!(!has_canary(&path));
+}
+
+#[test]
+fn the_base_that_is_described_is_opened_whatever_the_header_calls_it() {
+    let lab = Lab::new();
+    let base = lab.qcow2_luks("base");
+    let top = overlay(&lab, "top", &base);
+    std::fs::rename(lab.path("base"), lab.path("moved")).unwrap();
+    let moved = Image::qcow2_luks(lab.path("moved"), &KEY);
+    let top = Image::qcow2_luks(top.location().path(), &OTHER_KEY).backed_by(moved);
+    assert!(same(&Image::raw(lab.template()), &top));
 }

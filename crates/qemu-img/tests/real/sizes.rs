@@ -1,5 +1,5 @@
 use strongroom_qemu_img::{
-    Create, Image, Layout, NewImage, Preallocation, QemuImgError, Refusal, Resize, Side,
+    Create, Image, Layout, NewImage, Preallocation, Protects, QemuImgError, Refusal, Resize, Side,
 };
 use strongroom_types::{Call, PayloadOffset};
 
@@ -9,7 +9,7 @@ fn guest_size<S: Side>(image: &Image<'_, S>) -> u64 {
     tool().info(image, &Call::new()).unwrap().virtual_size
 }
 
-fn grows_exactly<S: Side>(image: &Image<'_, S>) {
+fn grows_exactly<S: Protects<S>>(image: &Image<'_, S>) {
     for bytes in [SIZE + 512, 5 << 20] {
         run(&Resize::grow(image, size(bytes))).unwrap();
         assert_eq!(guest_size(image), bytes);
@@ -61,7 +61,10 @@ fn an_encrypted_disk_is_not_resized_as_a_raw_one() {
     for raw in [Image::raw(&path), Image::raw(&path).by_flags()] {
         let refusal = run(&Resize::grow(&raw, size(64 << 20))).unwrap_err();
         assert!(
-            matches!(refusal, QemuImgError::Refused(Refusal::RawIsLuks { .. })),
+            matches!(
+                refusal,
+                QemuImgError::Refused(Refusal::NotRaw { format: "LUKS", .. })
+            ),
             "{refusal:?}"
         );
     }
