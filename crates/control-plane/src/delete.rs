@@ -15,8 +15,9 @@ impl ControlPlane {
     /// 5. one transaction removes the rows, what referred to the sealed key, the sealed key and the job;
     /// 6. the log of the database is truncated, so that the sealed key is in no file of it.
     ///
-    /// No keyslot is overwritten on a disk that the volume's key does not open: it may be another volume's. That, a disk that is
-    /// not there, and a key that does not unseal do not hinder the delete; [`Erasure::left`] says what was not overwritten.
+    /// A disk in the volume's place that the volume's key does not open may be another volume's: nothing on it is overwritten, and
+    /// it stays. That, a disk that is not there or damaged, and a key that does not unseal do not hinder the delete;
+    /// [`Erasure::left`] says what was not done.
     /// A disk that was taken elsewhere, and a copy that somebody made of the whole disk earlier, have their own keyslots, and
     /// their key is gone with step 5.
     ///
@@ -90,6 +91,13 @@ impl ControlPlane {
         job: &mut Job,
     ) -> Result<(), ControlPlaneError> {
         let (pool, id) = (&record.pool, &record.id);
+        if job.erasure.stranger {
+            job.erasure.note_left(format!(
+                "the disk stays in pool {pool} under the name of {id}: it has another key, so it may be another volume's; \
+                 look whose it is and move or remove it by hand"
+            ));
+            return Ok(());
+        }
         if job.step < Step::DiskFound {
             match driver.get(&self.context(call), id) {
                 // Recorded first: afterwards nobody can say whether it was there.

@@ -11,11 +11,13 @@ pub struct Erasure {
     /// What was not destroyed, and why: what could not be, what was not there, and what was not proved to be the volume's. The
     /// sealed key is gone all the same.
     pub left: Vec<String>,
+    /// The disk in the volume's place opens with another key than the volume's: it is not the volume's to remove.
+    pub(crate) stranger: bool,
 }
 
 impl Erasure {
     pub(crate) fn is_empty(&self) -> bool {
-        self.destroyed.is_empty() && self.left.is_empty()
+        self.destroyed.is_empty() && self.left.is_empty() && !self.stranger
     }
 
     /// Notes what was destroyed, once.
@@ -33,7 +35,8 @@ impl Erasure {
         if self.is_empty() {
             return Ok(None);
         }
-        let text = serde_json::to_string(&(&self.destroyed, &self.left)).map_err(|e| row.damaged(e))?;
+        let text = serde_json::to_string(&(&self.destroyed, &self.left, self.stranger))
+            .map_err(|e| row.damaged(e))?;
         Ok(Some(text))
     }
 
@@ -42,8 +45,12 @@ impl Erasure {
         let Some(text) = column else {
             return Ok(Self::default());
         };
-        let (destroyed, left) = row.json("erasure", text)?;
-        Ok(Self { destroyed, left })
+        let (destroyed, left, stranger) = row.json("erasure", text)?;
+        Ok(Self {
+            destroyed,
+            left,
+            stranger,
+        })
     }
 }
 

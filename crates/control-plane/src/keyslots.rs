@@ -77,9 +77,11 @@ impl ControlPlane {
                         .note_left("the disk was not there, so its keyslots were not overwritten");
                 }
             }
-            Err(error) if is_not_to_be_erased(&error) => job
-                .erasure
-                .note_left(format!("{keyslots} were not overwritten: {}", error.chain())),
+            Err(error) if is_not_to_be_erased(&error) => {
+                job.erasure.stranger = error.kind() == Some(ErrorKind::WrongKey);
+                job.erasure
+                    .note_left(format!("{keyslots} were not overwritten: {}", error.chain()));
+            }
             Err(error) => return Err(error),
         }
         Ok(())

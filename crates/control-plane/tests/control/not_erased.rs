@@ -73,9 +73,23 @@ fn a_disk_that_the_key_does_not_open_is_not_overwritten() {
     let (site, control) = Site::new();
     create(&control, "vol", "secret");
     let path = site.host.inner.paths().remove(0);
-    exchange(&site, &path, DiskFormat::Qcow2, EncryptionFormat::Luks1);
+    let key = exchange(&site, &path, DiskFormat::Qcow2, EncryptionFormat::Luks1);
     let erasure = delete(&control);
     assert_forgotten_but_not_erased(&site, &erasure, "the key does not open");
+    assert!(erasure.left[1].contains("may be another volume's"), "{erasure:?}");
+    let location = DiskLocation::File(path.clone());
+    let protection = Protection::Luks {
+        format: EncryptionFormat::Luks1,
+        key: &key,
+    };
+    let disk = Disk {
+        location: &location,
+        format: DiskFormat::Qcow2,
+        protection,
+    };
+    site.host
+        .run(&Call::new(), &VerifyDisk::new(disk).into())
+        .unwrap();
     let begin = format!("the keyslots on {} were not overwritten: ", path.display());
     assert!(erasure.left[0].starts_with(&begin), "{erasure:?}");
 }
@@ -192,8 +206,10 @@ fn half_erased_keyslots_are_erased_again_without_proof() {
 fn a_recovered_delete_says_what_the_dead_process_did_not_destroy() {
     let (site, control) = Site::new();
     create(&control, "vol", "secret");
-    let path = site.host.inner.paths().remove(0);
-    exchange(&site, &path, DiskFormat::Qcow2, EncryptionFormat::Luks1);
+    site.host.inner.fail_when(|command| {
+        let error = EndpointError::new(ErrorKind::WrongDisk, command.name(), "no header there");
+        matches!(command, HostCommand::VerifyDisk(_)).then_some(error)
+    });
     site.fuse.kill_after("DeleteDisk");
     assert!(site.fuse.run(|| delete(&control)).is_none());
     std::mem::forget(control);
@@ -215,7 +231,7 @@ fn a_recovered_delete_says_what_the_dead_process_did_not_destroy() {
     let text = recovered[0].to_string();
     let begin = "volume vol: an earlier process began to delete it; this is finished now; not destroyed: the keyslots on ";
     assert!(text.starts_with(begin), "{text}");
-    assert!(text.contains("the key does not open"), "{text}");
+    assert!(text.contains("no header there"), "{text}");
 }
 
 fn with_backup(site: &Site, control: &ControlPlane) -> PathBuf {

@@ -149,11 +149,18 @@ pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Cal
                 destroyed: erasure.destroyed,
                 left: erasure.left,
             };
-            return print(output, &shown, |e| {
+            print(output, &shown, |e| {
                 let left = e.left.iter().map(|l| format!("LEFT: {l}"));
                 let all: Vec<_> = e.destroyed.iter().cloned().chain(left).collect();
                 lines("destroyed", &all)
-            });
+            })?;
+            if !shown.left.is_empty() {
+                bail!(
+                    "{} is deleted and its key destroyed, but not everything was: see what is left",
+                    shown.id
+                );
+            }
+            return Ok(());
         }
     };
     let shown = view(session, record)?;

@@ -52,6 +52,9 @@ pub(crate) fn all(stage: &Stage, report: &mut Report) -> Result<()> {
         }
         for volume in ["raw", "root", "data"] {
             let erasure = control.delete_volume(call, &volume.parse()?)?;
+            if let Some(left) = erasure.left.first() {
+                bail!("{volume}: {left}");
+            }
             for destroyed in &erasure.destroyed {
                 checks.held(format!("{volume}: {destroyed}"));
             }

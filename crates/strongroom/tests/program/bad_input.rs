@@ -331,6 +331,31 @@ fn a_missing_or_damaged_key_is_an_error_and_never_plaintext() {
 }
 
 #[test]
+fn deleting_a_volume_touches_no_other_and_says_what_it_left() {
+    let machine = with_a_volume();
+    machine.create("gone", "secret-raw", "1M");
+    machine.create("moved", "secret-raw", "1M");
+    let (keep, gone, moved) = (machine.disk("keep"), machine.disk("gone"), machine.disk("moved"));
+    fs::remove_file(&gone).unwrap();
+    fs::hard_link(&keep, &gone).unwrap();
+    machine
+        .run(&["volume", "delete", "gone"])
+        .refused(&["gone", "left"]);
+    assert!(gone.exists(), "it may be another volume's");
+    fs::remove_file(&gone).unwrap();
+    let aside = machine.path().join("aside");
+    fs::rename(&moved, &aside).unwrap();
+    let done = machine.run(&["volume", "delete", "moved"]);
+    done.refused(&["moved", "left"]);
+    assert!(
+        done.stdout.contains("not there") && !done.stdout.contains("disk removed"),
+        "{}",
+        done.stdout
+    );
+    still_sound(&machine);
+}
+
+#[test]
 fn records_that_do_not_belong_together() {
     let machine = with_a_volume();
     let (kek, database) = (machine.state().join("kek"), machine.state().join("strongroom.db"));
