@@ -4,13 +4,14 @@ use std::path::Path;
 
 use strongroom_exec::{CommandSpec, Program};
 use strongroom_secret::SecretFile;
-use strongroom_types::{DeviceSize, EncryptionFormat, Geometry, GeometryError, PayloadOffset};
+use strongroom_types::{Call, DeviceSize, EncryptionFormat, Geometry, GeometryError, PayloadOffset};
 use uuid::Uuid;
 
 use crate::content::Content;
 use crate::disk::{Disk, Sharing};
-use crate::inspection::{Inspection, first_data, look};
+use crate::inspection::{Inspection, Looking, first_data, look_at};
 use crate::luks2_area::header_bytes;
+use crate::luks2_copy::{Found, counting};
 use crate::{CryptsetupError, Format, Target, command};
 
 /// What a format may go over.
@@ -23,8 +24,8 @@ pub enum Overwrite {
     ///
     /// That is a LUKS header with exactly this UUID, or no header yet: the first 4096 bytes zero, no
     /// signature known, and what is not zero lies where the header's keyslots would. In both cases everything
-    /// behind the header that [`inspect`](crate::inspect) would look at must be zero, so that a volume that
-    /// has been used is refused, even when it is one's own.
+    /// behind the header must be zero, as far as the [`Look`](crate::Look) goes, so that a volume that has been used is
+    /// refused, even when it is one's own.
     OurUnfinished,
 }
 
@@ -44,10 +45,15 @@ impl Format {
     /// As [`Cryptsetup::format`](crate::Cryptsetup::format) before it writes.
     pub fn clear<'t>(
         &'t self,
+        call: &Call,
         target: &'t Target,
         overwrite: Overwrite,
     ) -> Result<Cleared<'t>, CryptsetupError> {
         self.check(target)?;
+        let how = Looking {
+            call,
+            look: self.look,
+        };
         let need = header_bytes(target.format(), self.area);
         let disk = Disk::open(target.device(), Sharing::Nobody)?;
         let size = disk.device_size()?;
@@ -75,14 +81,14 @@ impl Format {
         Geometry::of_device(size, payload).map_err(|source| too_small(disk.path(), source))?;
         let mut header_file = None;
         match target.detached_header() {
-            None => self.judge(&disk, need, overwrite)?,
+            None => self.judge(&disk, need, overwrite, how)?,
             Some(header) => {
                 if Disk::open(header, Sharing::Anybody).is_ok_and(|header| header.is_same_as(&disk)) {
                     return Err(CryptsetupError::HeaderOnPayload {
                         path: header.to_owned(),
                     });
                 }
-                self.judge(&disk, 0, Overwrite::Nothing)?;
+                self.judge(&disk, 0, Overwrite::Nothing, how)?;
                 match Disk::open(header, Sharing::Nobody) {
                     Err(CryptsetupError::DeviceMissing { .. }) => header_file = Some(need),
                     Err(e) => return Err(e),
@@ -93,7 +99,7 @@ impl Format {
                         };
                         return Err(too_small(header, source));
                     }
-                    Ok(disk) => self.judge(&disk, need, overwrite)?,
+                    Ok(disk) => self.judge(&disk, need, overwrite, how)?,
                 }
             }
         }
@@ -127,11 +133,20 @@ impl Format {
     }
 
     /// `need` is how far the header goes, or 0 on a disk that gets none.
-    fn judge(&self, disk: &Disk, need: u64, overwrite: Overwrite) -> Result<(), CryptsetupError> {
-        match look(disk, need)? {
+    fn judge(
+        &self,
+        disk: &Disk,
+        need: u64,
+        overwrite: Overwrite,
+        how: Looking<'_>,
+    ) -> Result<(), CryptsetupError> {
+        match look_at(disk, need, how)? {
             Inspection::Blank => Ok(()),
             Inspection::Holds { content, offset } => {
-                if overwrite == Overwrite::OurUnfinished && ours(disk, self.uuid, need, content, offset)? {
+                if overwrite == Overwrite::OurUnfinished
+                    && begun(disk, self.uuid, need, content, offset)?
+                    && first_data(disk, need, need, how)?.is_none()
+                {
                     return Ok(());
                 }
                 Err(CryptsetupError::NotBlank {
@@ -144,8 +159,9 @@ impl Format {
     }
 }
 
-fn ours(disk: &Disk, uuid: Uuid, need: u64, content: Content, offset: u64) -> Result<bool, CryptsetupError> {
-    let begun = match content {
+/// Whether what was found is a header of this UUID, or what is written before it.
+fn begun(disk: &Disk, uuid: Uuid, need: u64, content: Content, offset: u64) -> Result<bool, CryptsetupError> {
+    Ok(match content {
         Content::Luks1 | Content::Luks2 => {
             let mut text = [0; 37];
             disk.read_at(offset.saturating_add(168), &mut text)?;
@@ -157,12 +173,13 @@ fn ours(disk: &Disk, uuid: Uuid, need: u64, content: Content, offset: u64) -> Re
                         .as_bytes(),
                 );
             }
-            text == expected
+            // Whoever has a whole copy here is not somebody whose format was interrupted.
+            let another = matches!(counting(disk)?, Found::Whole(copy) if copy.identity.uuid != uuid);
+            text == expected && !another
         }
         Content::Unknown => (4096..need).contains(&offset),
         _ => false,
-    };
-    Ok(begun && first_data(disk, need, need)?.is_none())
+    })
 }
 
 impl Cleared<'_> {

@@ -2,6 +2,7 @@ use std::fmt;
 
 use crate::CryptsetupError;
 use crate::disk::Disk;
+use crate::luks2_copy::SECOND_MAGIC;
 
 /// What a device holds, as far as a first look tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,7 +126,6 @@ const fn end(content: Content, before: u64, bytes: &'static [u8]) -> Signature {
 }
 
 pub(crate) const LUKS_MAGIC: &[u8; 6] = b"LUKS\xba\xbe";
-const SECOND_LUKS2: &[u8] = b"SKUL\xba\xbe";
 const MD: &[u8] = b"\xfc\x4e\x2b\xa9";
 
 /// The telling ones first: a boot sector is also where partition tables protect themselves and some file
@@ -136,15 +136,15 @@ const SIGNATURES: &[Signature] = &[
     start(Content::Luks2, 0, b"LUKS\xba\xbe\x00\x02"),
     start(Content::LuksOfUnknownVersion, 0, LUKS_MAGIC),
     // The second header follows the metadata area, which has one of nine sizes.
-    start(Content::Luks2, 16 << 10, SECOND_LUKS2),
-    start(Content::Luks2, 32 << 10, SECOND_LUKS2),
-    start(Content::Luks2, 64 << 10, SECOND_LUKS2),
-    start(Content::Luks2, 128 << 10, SECOND_LUKS2),
-    start(Content::Luks2, 256 << 10, SECOND_LUKS2),
-    start(Content::Luks2, 512 << 10, SECOND_LUKS2),
-    start(Content::Luks2, 1 << 20, SECOND_LUKS2),
-    start(Content::Luks2, 2 << 20, SECOND_LUKS2),
-    start(Content::Luks2, 4 << 20, SECOND_LUKS2),
+    start(Content::Luks2, 16 << 10, SECOND_MAGIC),
+    start(Content::Luks2, 32 << 10, SECOND_MAGIC),
+    start(Content::Luks2, 64 << 10, SECOND_MAGIC),
+    start(Content::Luks2, 128 << 10, SECOND_MAGIC),
+    start(Content::Luks2, 256 << 10, SECOND_MAGIC),
+    start(Content::Luks2, 512 << 10, SECOND_MAGIC),
+    start(Content::Luks2, 1 << 20, SECOND_MAGIC),
+    start(Content::Luks2, 2 << 20, SECOND_MAGIC),
+    start(Content::Luks2, 4 << 20, SECOND_MAGIC),
     start(Content::BitLocker, 3, b"-FVE-FS-"),
     start(Content::Qcow2, 0, b"QFI\xfb"),
     start(Content::Qed, 0, b"QED\0"),

@@ -6,9 +6,11 @@ use strongroom_types::{Call, EncryptionFormat};
 use uuid::Uuid;
 
 use crate::claim::Claim;
+use crate::content::LUKS_MAGIC;
 use crate::disk::{Disk, Sharing};
 use crate::exit::outcome;
 use crate::header::expect_version;
+use crate::luks2_copy::{BINARY, Found, counting};
 use crate::{CryptsetupError, Header, HeaderError, Target, command, luks1, luks2};
 
 /// cryptsetup on this machine. It may be used from several threads at once, for different volumes.
@@ -101,7 +103,11 @@ impl Cryptsetup {
     }
 
     /// What the header says. LUKS1 is read by this crate itself, without a process; LUKS2 through cryptsetup,
-    /// which checks the checksums and both copies.
+    /// which checks the checksums and both copies, and but for UUID and label, which cryptsetup has no JSON for: they are
+    /// those of the copy that counts, the whole one that was written later.
+    ///
+    /// **Looking may repair.** Where one of the two copies of a LUKS2 header is damaged or older, cryptsetup writes the one
+    /// that counts in its place when it may write to the device.
     ///
     /// # Errors
     /// [`CryptsetupError::NotLuks`] when there is none, [`CryptsetupError::WrongFormat`] when it is of the
@@ -116,10 +122,16 @@ impl Cryptsetup {
         match target.format() {
             EncryptionFormat::Luks1 => luks1::read(&whole(&disk)?).map_err(unusable),
             EncryptionFormat::Luks2 => {
-                let identity = luks2::identity(&whole(&disk)?).map_err(unusable)?;
+                if begins_as_luks(&disk)? {
+                    whole::<BINARY>(&disk)?;
+                }
                 let spec = command::dump_json(&self.program, disk.path());
+                // After it, so that what it repaired is what we read.
                 match self.run(call, "luksDump", disk.path(), &spec) {
-                    Ok(done) => luks2::read(identity, &done.stdout).map_err(unusable),
+                    Ok(done) => match counting(&disk)? {
+                        Found::Whole(copy) => luks2::read(copy.identity, &done.stdout).map_err(unusable),
+                        Found::Damaged | Found::Nothing => Err(unusable(HeaderError::NoWholeCopy)),
+                    },
                     Err(CryptsetupError::BadParameters { message, .. }) => {
                         Err(unusable(HeaderError::Refused { message }))
                     }
@@ -146,6 +158,10 @@ impl Cryptsetup {
             .map_err(|source| CryptsetupError::Run { action, source })?;
         outcome(action, path, done)
     }
+}
+
+fn begins_as_luks(disk: &Disk) -> Result<bool, CryptsetupError> {
+    Ok(disk.beginning::<6>()?.0 == *LUKS_MAGIC)
 }
 
 /// The first `N` bytes, all of them.

@@ -176,6 +176,16 @@ pub enum CryptsetupError {
         /// The path.
         path: PathBuf,
     },
+    /// With one more keyslot of this cost, this crate would refuse the volume's header.
+    #[error(
+        "one more keyslot of this cost is too much for {path:?}; choose a lower one, or remove a keyslot first"
+    )]
+    TooCostly {
+        /// The path.
+        path: PathBuf,
+        /// The sum.
+        source: HeaderError,
+    },
     /// Two passphrases that must differ open the same keyslot.
     #[error("both passphrases open keyslot {slot} of {path:?}: they are the same")]
     SamePassphrase {

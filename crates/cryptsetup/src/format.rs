@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::clearance::Overwrite;
 use crate::disk::{Disk, Sharing, sync_directory_of};
+use crate::inspection::Look;
 use crate::luks2_area::header_bytes;
 use crate::{Cipher, Cryptsetup, CryptsetupError, Header, Label, Luks2Area, Pbkdf, Target};
 
@@ -16,6 +17,7 @@ pub struct Format {
     pub(crate) label: Option<Label>,
     pub(crate) sector_size: Option<SectorSize>,
     pub(crate) area: Option<Luks2Area>,
+    pub(crate) look: Look,
 }
 
 /// The unit of encryption of a LUKS2 volume.
@@ -50,7 +52,7 @@ impl SectorSize {
 
 impl Format {
     /// A volume of this UUID, whose passphrases cost this much to try: AES-256-XTS, sectors of 512 bytes, no
-    /// label.
+    /// label, on a device that is blank as a whole.
     ///
     /// The UUID is chosen before, and recorded by whoever wants to know after a crash that a half-made header
     /// is his own.
@@ -64,6 +66,7 @@ impl Format {
             label: None,
             sector_size: None,
             area: None,
+            look: Look::Whole,
         }
     }
 
@@ -95,6 +98,13 @@ impl Format {
         self
     }
 
+    /// The same after a look at less than the whole device.
+    #[must_use]
+    pub fn look(mut self, look: Look) -> Self {
+        self.look = look;
+        self
+    }
+
     /// What the header takes on the device before the payload, or in its own file when it is detached.
     #[must_use]
     pub fn header_size(&self, format: EncryptionFormat) -> ByteSize {
@@ -115,10 +125,10 @@ pub struct Formatted {
 impl Cryptsetup {
     /// Makes a volume that the key opens.
     ///
-    /// Requires a device or file that is blank, by [`inspect`](crate::inspect) and wherever the header would
-    /// lie, and that nobody has open exclusively or in QEMU; or, with
+    /// Requires a device or file that is blank from end to end, unless [`Format::look`] says to look at less, and that nobody has open exclusively or in QEMU; or, with
     /// [`Overwrite::OurUnfinished`], one where an earlier call with the same UUID did not come to its end.
-    /// Anything else is refused before anything is written. A detached header goes into a file that does not
+    /// Anything else is refused before anything is written. The look reports progress, and obeys the call
+    /// between two reads. A detached header goes into a file that does not
     /// exist yet, made with mode 0600, or onto a blank device.
     ///
     /// From the look to the end the device is locked with `flock`, also while the tool outlives this process.
@@ -131,7 +141,8 @@ impl Cryptsetup {
     /// # Errors
     /// [`CryptsetupError::NotBlank`], [`CryptsetupError::Busy`], [`CryptsetupError::TooSmall`],
     /// [`CryptsetupError::Size`], [`CryptsetupError::Luks2Only`], [`CryptsetupError::Pbkdf`],
-    /// [`CryptsetupError::DeviceMissing`], [`CryptsetupError::NotADisk`]: nothing was written.
+    /// [`CryptsetupError::DeviceMissing`], [`CryptsetupError::NotADisk`], [`CryptsetupError::Interrupted`]: nothing
+    /// was written.
     /// [`CryptsetupError::Run`] and the rest: the header may be half-written; the same call with
     /// [`Overwrite::OurUnfinished`] begins anew.
     pub fn format(
@@ -156,7 +167,7 @@ impl Cryptsetup {
         key: &SecretFile,
         overwrite: Overwrite,
     ) -> Result<Formatted, CryptsetupError> {
-        let cleared = format.clear(target, overwrite)?;
+        let cleared = format.clear(call, target, overwrite)?;
         call.check().map_err(|source| CryptsetupError::Interrupted {
             action: "luksFormat",
             source,

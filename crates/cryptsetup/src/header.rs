@@ -6,6 +6,8 @@ use uuid::Uuid;
 use crate::CryptsetupError;
 use crate::content::LUKS_MAGIC;
 use crate::disk::{Disk, Sharing};
+use crate::luks2_copy::{Found, counting};
+use crate::stretching::Stretching;
 use crate::target::Target;
 
 /// What a LUKS header says, of either version. It holds nothing secret, and shows neither salts nor digests nor key
@@ -33,6 +35,8 @@ pub struct Header {
     pub free_keyslots: u8,
     /// What tells one volume key from another: the salted digests of it.
     pub(crate) volume_key: Vec<u8>,
+    /// What one try of a passphrase costs.
+    pub(crate) stretching: Stretching,
 }
 
 /// One way to open a volume.
@@ -99,8 +103,8 @@ pub enum HeaderError {
         /// Its value.
         found: u64,
     },
-    /// A key derivation that would keep a processor busy for minutes, or take more memory than cryptsetup
-    /// ever would: an attack by whoever wrote the header.
+    /// Key derivations that would keep a processor busy for minutes, one alone or those of all keyslots together, or take more
+    /// memory than cryptsetup ever would: an attack by whoever wrote the header.
     #[error("{whose} asks for a key derivation with {iterations} iterations, more than anybody chooses")]
     Costly {
         /// Which key derivation.
@@ -120,6 +124,9 @@ pub enum HeaderError {
         /// How many.
         segments: usize,
     },
+    /// Neither copy of a LUKS2 header has the checksum that it should have.
+    #[error("neither copy of it is whole")]
+    NoWholeCopy,
     /// The metadata of LUKS2 does not pass cryptsetup's own checks.
     #[error("cryptsetup refuses its metadata: {message}")]
     Refused {
@@ -138,12 +145,16 @@ impl Header {
     }
 }
 
-/// The version of a LUKS header: what its first eight bytes say.
+/// The version of a LUKS header: what its first eight bytes say, or that of a second copy where there is no first one.
 pub(crate) fn version_of(disk: &Disk) -> Result<EncryptionFormat, CryptsetupError> {
     let path = || disk.path().to_owned();
     let ([m0, m1, m2, m3, m4, m5, v0, v1], have) = disk.beginning::<8>()?;
     if [m0, m1, m2, m3, m4, m5] != *LUKS_MAGIC || have < 6 {
-        return Err(CryptsetupError::NotLuks { path: path() });
+        // Nobody else leaves a whole second copy, which cryptsetup opens the volume by.
+        return match counting(disk)? {
+            Found::Whole(_) => Ok(EncryptionFormat::Luks2),
+            Found::Damaged | Found::Nothing => Err(CryptsetupError::NotLuks { path: path() }),
+        };
     }
     if have < 8 {
         return Err(CryptsetupError::Header {

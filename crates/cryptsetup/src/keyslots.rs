@@ -13,8 +13,8 @@ impl Cryptsetup {
     ///
     /// # Errors
     /// [`CryptsetupError::WrongPassphrase`] when the existing one opens nothing,
-    /// [`CryptsetupError::SlotsFull`], [`CryptsetupError::StaleBackup`], [`CryptsetupError::Pbkdf`]: nothing
-    /// was written. As [`Cryptsetup::test_passphrase`]; [`CryptsetupError::Unproven`].
+    /// [`CryptsetupError::SlotsFull`], [`CryptsetupError::StaleBackup`], [`CryptsetupError::Pbkdf`],
+    /// [`CryptsetupError::TooCostly`]: nothing was written. As [`Cryptsetup::test_passphrase`]; [`CryptsetupError::Unproven`].
     pub fn add_key(
         &self,
         call: &Call,
@@ -35,6 +35,7 @@ impl Cryptsetup {
                 path: target.header_device().to_owned(),
             });
         }
+        affordable(target, &header, pbkdf)?;
         precaution.check(target)?;
         self.add(call, target, &header, existing, new, pbkdf)
     }
@@ -55,7 +56,7 @@ impl Cryptsetup {
     /// # Errors
     /// [`CryptsetupError::WrongPassphrase`] when neither opens the volume,
     /// [`CryptsetupError::SamePassphrase`] when both open the same keyslot, [`CryptsetupError::SlotsFull`],
-    /// [`CryptsetupError::StaleBackup`], [`CryptsetupError::Pbkdf`]: nothing was written. As
+    /// [`CryptsetupError::StaleBackup`], [`CryptsetupError::Pbkdf`], [`CryptsetupError::TooCostly`]: nothing was written. As
     /// [`Cryptsetup::test_passphrase`]; [`CryptsetupError::Unproven`].
     pub fn change_key(
         &self,
@@ -85,6 +86,7 @@ impl Cryptsetup {
                 *slot
             }
             (Some(_), None) if header.free_keyslots > 0 => {
+                affordable(target, &header, pbkdf)?;
                 precaution.check(target)?;
                 self.add(call, target, &header, old, new, pbkdf)?
             }
@@ -92,6 +94,7 @@ impl Cryptsetup {
                 if matches!(precaution, Precaution::Waived) {
                     return Err(CryptsetupError::SlotsFull { path: path() });
                 }
+                affordable(target, &header, pbkdf)?;
                 precaution.check(target)?;
                 let spec = command::change_key(self.program(), target, *slot, old, new, pbkdf);
                 self.run(call, "luksChangeKey", target.header_device(), &spec)?;
@@ -268,4 +271,15 @@ impl Cryptsetup {
             Err(e) => Err(e),
         }
     }
+}
+
+/// That the volume still opens in a time that anybody waits for when there is one more keyslot of this cost.
+fn affordable(target: &Target, header: &Header, pbkdf: Pbkdf) -> Result<(), CryptsetupError> {
+    let mut all = header.stretching;
+    pbkdf
+        .add_to(&mut all)
+        .map_err(|source| CryptsetupError::TooCostly {
+            path: target.header_device().to_owned(),
+            source,
+        })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use strongroom_types::{EncryptionFormat, PayloadOffset, SECTOR};
 
 use crate::header::{text, uuid};
-use crate::pbkdf::MOST_ITERATIONS;
+use crate::stretching::Stretching;
 use crate::{Header, HeaderError, Kdf, Keyslot};
 
 /// The length of the header in bytes.
@@ -35,14 +35,15 @@ pub(crate) fn read(bytes: &[u8; LENGTH]) -> Result<Header, HeaderError> {
             found: key_bytes.into(),
         });
     }
-    bounded("its volume key digest", number(bytes, 164))?;
     let mut keyslots = BTreeMap::new();
     let mut free_keyslots = 0;
+    let mut stretching = Stretching::default();
     for slot in 0..SLOTS {
         let at = FIRST_SLOT + usize::from(slot) * SLOT_LENGTH;
         match number(bytes, at) {
             ACTIVE => {
-                let iterations = bounded("a keyslot", number(bytes, at + 4))?;
+                let iterations = number(bytes, at + 4);
+                stretching.pbkdf2("a keyslot", iterations, 1)?;
                 keyslots.insert(
                     slot,
                     Keyslot {
@@ -62,6 +63,7 @@ pub(crate) fn read(bytes: &[u8; LENGTH]) -> Result<Header, HeaderError> {
             }
         }
     }
+    stretching.digest(number(bytes, 164), keyslots.len())?;
     Ok(Header {
         format: EncryptionFormat::Luks1,
         uuid: uuid(part(bytes, 168, 40))?,
@@ -73,6 +75,7 @@ pub(crate) fn read(bytes: &[u8; LENGTH]) -> Result<Header, HeaderError> {
         keyslots,
         free_keyslots,
         volume_key: part(bytes, 112, 52).to_vec(),
+        stretching,
     })
 }
 
@@ -84,16 +87,6 @@ pub(crate) fn keyslots_end(bytes: &[u8; LENGTH]) -> u64 {
         u64::from(number(bytes, at + 40)) * SECTOR + key_bytes * u64::from(number(bytes, at + 44))
     });
     ends.max().unwrap_or_default()
-}
-
-fn bounded(whose: &'static str, iterations: u32) -> Result<u32, HeaderError> {
-    if iterations > MOST_ITERATIONS {
-        return Err(HeaderError::Costly {
-            whose,
-            iterations: iterations.into(),
-        });
-    }
-    Ok(iterations)
 }
 
 fn part(bytes: &[u8; LENGTH], at: usize, length: usize) -> &[u8] {
@@ -183,6 +176,22 @@ mod tests {
             }
         ));
         assert!(matches!(with(164, &[255; 4]), HeaderError::Costly { .. }));
+        let mut bytes = sound();
+        for slot in 0..8 {
+            let at = FIRST_SLOT + slot * SLOT_LENGTH;
+            bytes[at..at + 4].copy_from_slice(&ACTIVE.to_be_bytes());
+            bytes[at + 4..at + 8].copy_from_slice(&12_499_000u32.to_be_bytes());
+        }
+        assert_eq!(read(&bytes).unwrap().keyslots.len(), 8);
+        bytes[167] += 1;
+        let together = read(&bytes).unwrap_err();
+        assert!(matches!(
+            together,
+            HeaderError::Costly {
+                whose: "one try on every keyslot",
+                iterations: 100_000_008
+            }
+        ));
     }
 
     proptest! {

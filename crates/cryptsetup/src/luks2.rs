@@ -8,21 +8,18 @@ use strongroom_types::{EncryptionFormat, PayloadOffset};
 use uuid::Uuid;
 
 use crate::header::{text, uuid};
-use crate::pbkdf::MOST_ITERATIONS;
+use crate::stretching::Stretching;
 use crate::{Header, HeaderError, Kdf, Keyslot};
 
-/// As much of the binary header as holds label and UUID, in bytes.
-pub(crate) const LENGTH: usize = 208;
-
 /// What the metadata does not say.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) uuid: Uuid,
     label: Option<String>,
 }
 
 /// Reads the binary header, whose magic and version are right.
-pub(crate) fn identity(bytes: &[u8; LENGTH]) -> Result<Identity, HeaderError> {
+pub(crate) fn identity(bytes: &[u8]) -> Result<Identity, HeaderError> {
     let label = text(bytes.get(24..72).unwrap_or_default(), "label")?;
     let label = Some(label).filter(|label| !label.is_empty());
     Ok(Identity {
@@ -99,9 +96,15 @@ pub(crate) fn read(identity: Identity, metadata: &[u8]) -> Result<Header, Header
             .values()
             .any(|d| !d.segments.is_empty() && d.keyslots.contains(&name))
     };
+    let mut stretching = Stretching::default();
     let mut volume_key = Vec::new();
     for digest in metadata.digests.values() {
-        iterations("its volume key digest", digest.iterations)?;
+        let tried = if digest.segments.is_empty() {
+            0
+        } else {
+            digest.keyslots.len()
+        };
+        stretching.digest(digest.iterations, tried)?;
         if !digest.segments.is_empty() {
             volume_key.extend(digest.salt.bytes().chain(digest.digest.bytes()));
         }
@@ -117,7 +120,12 @@ pub(crate) fn read(identity: Identity, metadata: &[u8]) -> Result<Header, Header
         largest = largest.max(taken);
         free_keyslots = free_keyslots.saturating_sub(1);
         if let Some(kdf) = slot.kdf.filter(|_| opens(number)) {
-            keyslots.insert(number, Keyslot { kdf: kdf.bounded()? });
+            keyslots.insert(
+                number,
+                Keyslot {
+                    kdf: kdf.bounded(&mut stretching)?,
+                },
+            );
             key_bits = Some(slot.key_size.saturating_mul(8));
         }
     }
@@ -134,6 +142,7 @@ pub(crate) fn read(identity: Identity, metadata: &[u8]) -> Result<Header, Header
         keyslots,
         free_keyslots: free_keyslots.min(rooms),
         volume_key,
+        stretching,
     })
 }
 
@@ -144,35 +153,17 @@ fn size(field: &'static str, text: &str) -> Result<u64, HeaderError> {
 /// cryptsetup numbers the keyslots of LUKS2 from 0 to 31.
 const MOST_SLOTS: u8 = 32;
 
-/// The most that an Argon2 keyslot may take: cryptsetup's own limit of memory in KiB, and that memory gone
-/// through so often that it is minutes.
-const MOST_KIBIBYTES: u32 = 4 << 20;
-const MOST_WORK: u64 = 1 << 28;
-
 impl SlotKdf {
-    fn bounded(self) -> Result<Kdf, HeaderError> {
+    fn bounded(self, all: &mut Stretching) -> Result<Kdf, HeaderError> {
         let (variant, time, memory, cpus) = match self {
-            Self::Pbkdf2 { hash, iterations: n } => {
-                return Ok(Kdf::Pbkdf2 {
-                    hash,
-                    iterations: iterations("a keyslot", n)?,
-                });
+            Self::Pbkdf2 { hash, iterations } => {
+                all.pbkdf2("a keyslot", iterations, 1)?;
+                return Ok(Kdf::Pbkdf2 { hash, iterations });
             }
             Self::Argon2i { time, memory, cpus } => ("argon2i", time, memory, cpus),
             Self::Argon2id { time, memory, cpus } => ("argon2id", time, memory, cpus),
         };
-        if memory > MOST_KIBIBYTES {
-            return Err(HeaderError::Value {
-                field: "Argon2 memory in KiB",
-                found: memory.into(),
-            });
-        }
-        if u64::from(time) * u64::from(memory) > MOST_WORK {
-            return Err(HeaderError::Costly {
-                whose: "a keyslot",
-                iterations: time.into(),
-            });
-        }
+        all.argon2(time, memory)?;
         Ok(Kdf::Argon2 {
             variant: variant.to_owned(),
             iterations: time,
@@ -180,16 +171,6 @@ impl SlotKdf {
             threads: cpus,
         })
     }
-}
-
-fn iterations(whose: &'static str, found: u32) -> Result<u32, HeaderError> {
-    if found > MOST_ITERATIONS {
-        return Err(HeaderError::Costly {
-            whose,
-            iterations: found.into(),
-        });
-    }
-    Ok(found)
 }
 
 #[cfg(test)]
@@ -298,8 +279,7 @@ mod tests {
         }
 
         #[test]
-        fn any_binary_header_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), LENGTH)) {
-            let bytes: [u8; LENGTH] = bytes.try_into().unwrap();
+        fn any_binary_header_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
             if let Ok(identity) = identity(&bytes) {
                 prop_assert!(identity.label.is_none_or(|l| l.len() <= 48));
             }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use crate::content::{Content, identify};
 use crate::disk::{Disk, Sharing};
 use crate::header::uuid as uuid_in;
+use crate::luks2_copy::{Found, counting};
 use crate::{Cryptsetup, CryptsetupError, Header, HeaderBackup, Target, command};
 
 /// What a header backup may be written over.
@@ -157,8 +158,12 @@ fn admit(disk: &Disk, backup: &HeaderBackup, onto: RestoreOnto) -> Result<(), Cr
     Ok(())
 }
 
-/// The UUID of the header that begins there; `None` when it is garbled.
+/// The UUID of the header: of LUKS2 that of the copy that counts; where none is whole, what stands where the header begins.
+/// `None` when that is garbled.
 fn volume_of(disk: &Disk, begins: u64) -> Result<Option<Uuid>, CryptsetupError> {
+    if let Found::Whole(copy) = counting(disk)? {
+        return Ok(Some(copy.identity.uuid));
+    }
     let mut text = [0; 40];
     disk.read_at(begins.saturating_add(168), &mut text)?;
     Ok(uuid_in(&text).ok())

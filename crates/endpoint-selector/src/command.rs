@@ -1,7 +1,7 @@
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use strongroom_types::{DiskFormat, EncryptionFormat, GuestSize, SnapshotId};
+use strongroom_types::{DiskFormat, EncryptionFormat, GuestSize, SnapshotId, VolumeId};
 
 use crate::Protection;
 
@@ -133,7 +133,8 @@ commands! {
     }
 
     /// Makes a disk file that is not there yet. The name appears when the disk is whole, on disk, and has been opened with
-    /// its key; before that, and after a failure, there is none. A name that is taken is an error and stays untouched.
+    /// its key; before that, and after a failure, there is none. A name that is taken is an error and stays untouched. A size that
+    /// the format or the file system cannot hold is [`InvalidRequest`](crate::ErrorKind::InvalidRequest).
     ///
     /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
     CreateDisk {
@@ -150,10 +151,21 @@ commands! {
     }
 
     /// Writes a LUKS header onto a device or file that is there, blank from end to end, and all of which the disk shall have.
-    /// Anything that is not blank is refused and stays untouched.
+    ///
+    /// Anything that is not blank is [`AlreadyExists`](crate::ErrorKind::AlreadyExists) and stays untouched, but for what the
+    /// same command left: the UUID of the header follows from the volume's id alone, so a header that is not finished is known
+    /// by it and is begun anew, and a finished one of this volume, in this format, that the key opens is the answer. Another
+    /// volume's header, and one that another key opens, are refused.
+    ///
+    /// The guest sees what is left behind the header, as [`Geometry::of_device`](strongroom_types::Geometry::of_device) says with
+    /// [`LUKS1_CRYPTSETUP`](strongroom_types::PayloadOffset::LUKS1_CRYPTSETUP) (2 MiB) or
+    /// [`LUKS2_CRYPTSETUP`](strongroom_types::PayloadOffset::LUKS2_CRYPTSETUP) (16 MiB). A device that its storage made larger
+    /// than was asked for shows the guest more than that.
     ///
     /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
     FormatDevice {
+        /// Whose it becomes. No two volumes of an installation have the same id.
+        volume: &'a VolumeId,
         /// The device or file.
         location: &'a DiskLocation,
         /// Which LUKS.
@@ -163,6 +175,10 @@ commands! {
     }
 
     /// Reads the header of a disk, without its key. What the disk is must be what the command says it is.
+    ///
+    /// Here and in every command that takes a [`DiskLocation`], a [`File`](DiskLocation::File) is the file itself: a symlink is
+    /// [`WrongDisk`](crate::ErrorKind::WrongDisk), so that no name in a pool leads out of it. A
+    /// [`Block`](DiskLocation::Block) may be a symlink, as most names of devices are.
     ///
     /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
     InspectDisk {
@@ -175,7 +191,10 @@ commands! {
     }
 
     /// Proves a disk: the header read by two readers that agree, opened with its key, refused to another key, the
-    /// metadata consistent.
+    /// metadata consistent. Clusters that a failed piece of work left allocated for nothing are named in what was checked.
+    ///
+    /// A qcow2 disk that somebody has open for writing is [`Busy`](crate::ErrorKind::Busy): its metadata is not consistent until
+    /// it is closed. A raw disk has none and can be verified meanwhile.
     ///
     /// Answers [`HostAnswer::Verified`](crate::HostAnswer::Verified).
     VerifyDisk {
@@ -186,6 +205,10 @@ commands! {
     /// Makes a disk larger: the guest then sees exactly `to`. Growing to the size that it has changes nothing; a smaller
     /// size is refused.
     ///
+    /// A block device is made larger by its storage, and a raw disk on it has the new size at once. Do that first; this command
+    /// with the exact new size then opens the disk with its key and answers with what it is. While the device is too small, it is
+    /// [`Unsupported`](crate::ErrorKind::Unsupported).
+    ///
     /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
     GrowDisk {
         /// The disk.
@@ -194,7 +217,8 @@ commands! {
         to: GuestSize,
     }
 
-    /// Takes, restores or removes a snapshot inside a qcow2 disk that nobody has open.
+    /// Takes, restores or removes a snapshot inside a qcow2 disk that nobody has open. What a failed attempt wasted of the file
+    /// is free again after the next one that succeeds.
     ///
     /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
     SnapshotDisk {
@@ -239,8 +263,8 @@ commands! {
         to: &'a Path,
     }
 
-    /// Destroys every keyslot of an encrypted disk: afterwards no passphrase opens it. A disk whose slots are gone already,
-    /// and one that is not there, are fine.
+    /// Destroys every keyslot of an encrypted disk that nobody has open: afterwards no passphrase opens it. A disk whose slots are
+    /// gone already, and one that is not there, are fine.
     ///
     /// Answers [`HostAnswer::Done`](crate::HostAnswer::Done).
     EraseKeyslots {
@@ -250,7 +274,8 @@ commands! {
         format: DiskFormat,
     }
 
-    /// Removes a disk file. One that is not there is fine; a directory, symlink or device is refused.
+    /// Removes a disk file that nobody has open. One that is not there is fine; a directory, symlink or device is refused, and
+    /// one that QEMU has open is [`Busy`](crate::ErrorKind::Busy).
     ///
     /// Answers [`HostAnswer::Done`](crate::HostAnswer::Done).
     DeleteDisk {

@@ -9,12 +9,12 @@ use std::hash::RandomState;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use strongroom_types::{ByteSize, DiskFormat, GuestSize, HostFacts};
+use strongroom_types::{ByteSize, DeviceSize, DiskFormat, GuestSize, HostFacts};
 
 use self::disk::FakeDisk;
 use crate::{DirectoryFacts, DiskLocation, EndpointError, HostCommand, Protection};
 
-/// What a test wants to happen instead of the next command.
+/// What a test wants to be the answer.
 type Fault = Box<dyn FnMut(&HostCommand<'_>) -> Option<EndpointError> + Send>;
 
 #[derive(Default)]
@@ -39,6 +39,7 @@ pub struct MemoryEndpoint {
     fingerprints: RandomState,
     state: Mutex<State>,
     fault: Mutex<Option<Fault>>,
+    lost_answer: Mutex<Option<Fault>>,
 }
 
 impl fmt::Debug for MemoryEndpoint {
@@ -62,12 +63,19 @@ impl MemoryEndpoint {
             fingerprints: RandomState::new(),
             state: Mutex::default(),
             fault: Mutex::default(),
+            lost_answer: Mutex::default(),
         }
     }
 
     /// Before each command `fault` is asked; when it gives an error, that is the answer and nothing is done.
     pub fn fail_when(&self, fault: impl FnMut(&HostCommand<'_>) -> Option<EndpointError> + Send + 'static) {
         *lock(&self.fault) = Some(Box::new(fault));
+    }
+
+    /// After each command that was done `fault` is asked; when it gives an error, that is the answer all the same: the host died,
+    /// or the call ended, before it could say so.
+    pub fn fail_after(&self, fault: impl FnMut(&HostCommand<'_>) -> Option<EndpointError> + Send + 'static) {
+        *lock(&self.lost_answer) = Some(Box::new(fault));
     }
 
     /// The names of the commands so far, those that failed included.
@@ -99,6 +107,19 @@ impl MemoryEndpoint {
         if let Ok(disk) = FakeDisk::new("add", location, DiskFormat::Raw, size, Protection::Plain, None) {
             lock(&self.state).disks.insert(path, disk);
         }
+    }
+
+    /// Makes a block device larger, as its storage does, and says whether it did: not a file, and never smaller. A raw disk on it
+    /// is then larger for its guest too.
+    pub fn grow_device(&self, path: &Path, to: DeviceSize) -> bool {
+        let mut state = lock(&self.state);
+        state.disks.get_mut(path).is_some_and(|disk| disk.set_device(to))
+    }
+
+    /// Takes a disk away, whatever it is, as its storage does with a device that was removed or is not attached any more. Says
+    /// whether it was there.
+    pub fn remove(&self, path: &Path) -> bool {
+        lock(&self.state).disks.remove(path).is_some()
     }
 
     /// Says how large a plain image is for a guest.

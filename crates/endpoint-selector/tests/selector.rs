@@ -79,7 +79,7 @@ fn when_no_host_will_do_every_reason_against_every_host_is_given() {
     let refused = endpoints.select(&need).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "no host will do: tired is maintenance; old lacks qcow2-luks: qemu-img is not installed, does not reach \
+        "no host will do: tired is in maintenance; old lacks qcow2-luks: qemu-img is not installed and does not reach \
          pool gold"
     );
     let (_, reasons) = &refused.rejections[0];

@@ -6,7 +6,7 @@ use strongroom_exec::Runner;
 use strongroom_types::{Call, HostFacts, HostId, PoolId};
 
 use crate::tools::{ToolPaths, Tools};
-use crate::{content, create, directory, failure, grow, header, inspect, probe, snapshot};
+use crate::{content, create, directory, failure, format, grow, header, inspect, probe, snapshot};
 
 /// An [`Endpoint`] on this machine: carries out commands with `qemu-img` and `cryptsetup`.
 ///
@@ -97,7 +97,7 @@ impl HostAgent {
         match command {
             HostCommand::OpenDirectory(c) => directory::open(c.path),
             HostCommand::CreateDisk(c) => create::create(tools, call, c),
-            HostCommand::FormatDevice(c) => create::format(tools, call, c),
+            HostCommand::FormatDevice(c) => format::format(tools, call, c),
             HostCommand::InspectDisk(c) => inspect::inspect(tools, call, c),
             HostCommand::VerifyDisk(c) => inspect::verify(tools, call, c),
             HostCommand::GrowDisk(c) => grow::grow(tools, call, c),

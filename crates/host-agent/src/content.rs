@@ -41,7 +41,7 @@ pub(crate) fn replace(
 ) -> Result<HostAnswer, EndpointError> {
     const REPLACE: &str = "ReplaceContent";
     ready(tools, call, REPLACE, &c.disk, &c.source)?;
-    tools.copy_into(REPLACE, call, &c.disk, &c.source)?;
+    tools.copy_into(REPLACE, call, &c.disk, &c.source, false)?;
     inspect::prove(tools, call, REPLACE, &c.disk).map(HostAnswer::Disk)
 }
 

@@ -1,17 +1,22 @@
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use strongroom_endpoint_selector::{
-    CreateDisk, Disk, DiskContent, DiskLocation, EndpointError, ErrorKind, FormatDevice, HostAnswer,
-    Protection, SourceImage,
+    CreateDisk, Disk, DiskContent, DiskLocation, EndpointError, ErrorKind, HostAnswer, Protection,
+    SourceImage,
 };
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, Geometry, GuestSize, PayloadOffset};
 
 use crate::staging::Staging;
-use crate::tools::Tools;
+use crate::tools::{NewHeader, Tools};
 use crate::{failure, inspect, reading, template};
 
 const CREATE: &str = "CreateDisk";
+
+/// The guest bytes of a qcow2 with clusters of 64 KiB, which are QEMU's default: its first table has at most 32 MiB
+/// (`QCOW_MAX_L1_SIZE` of QEMU), each entry of 8 bytes stands for 512 MiB.
+const LARGEST_QCOW2: u64 = 1 << 51;
 
 /// Makes a disk file under a staging name, proves it, and gives it its own name only then.
 pub(crate) fn create(tools: &Tools, call: &Call, c: &CreateDisk<'_>) -> Result<HostAnswer, EndpointError> {
@@ -19,6 +24,7 @@ pub(crate) fn create(tools: &Tools, call: &Call, c: &CreateDisk<'_>) -> Result<H
     if c.path.symlink_metadata().is_ok() {
         return Err(taken(c.path));
     }
+    largest(CREATE, c.format, c.guest)?;
     if let DiskContent::Template(source) = c.content {
         admit(&source, c.guest)?;
         if c.protection.format() == Some(EncryptionFormat::Luks2) {
@@ -34,9 +40,9 @@ pub(crate) fn create(tools: &Tools, call: &Call, c: &CreateDisk<'_>) -> Result<H
         format: c.format,
         protection: c.protection,
     };
-    make(tools, call, &disk, c.guest)?;
+    make(tools, call, &disk, c)?;
     if let DiskContent::Template(source) = c.content {
-        tools.copy_into(CREATE, call, &disk, &source)?;
+        tools.copy_into(CREATE, call, &disk, &source, true)?;
     }
     let mut facts = inspect::prove(tools, call, CREATE, &disk)?;
     if facts.guest != c.guest {
@@ -49,7 +55,7 @@ pub(crate) fn create(tools: &Tools, call: &Call, c: &CreateDisk<'_>) -> Result<H
     }
     call.check().map_err(|e| failure::interrupted(CREATE, e))?;
     staging.publish().map_err(|e| match e.kind() {
-        std::io::ErrorKind::AlreadyExists => taken(c.path),
+        io::ErrorKind::AlreadyExists => taken(c.path),
         _ => failure::io(CREATE, c.path, e),
     })?;
     facts.location = DiskLocation::File(c.path.to_owned());
@@ -78,8 +84,24 @@ fn admit(source: &SourceImage<'_>, guest: GuestSize) -> Result<(), EndpointError
     Ok(())
 }
 
-fn make(tools: &Tools, call: &Call, disk: &Disk<'_>, guest: GuestSize) -> Result<(), EndpointError> {
-    let path = disk.location.path();
+/// Fails for a size that the format cannot hold.
+pub(crate) fn largest(
+    operation: &'static str,
+    format: DiskFormat,
+    guest: GuestSize,
+) -> Result<(), EndpointError> {
+    if format != DiskFormat::Qcow2 || guest.get() <= LARGEST_QCOW2 {
+        return Ok(());
+    }
+    let message = format!(
+        "{} bytes are too many for qcow2, which holds at most {LARGEST_QCOW2}; use raw",
+        guest.get()
+    );
+    Err(EndpointError::new(ErrorKind::InvalidRequest, operation, message))
+}
+
+fn make(tools: &Tools, call: &Call, disk: &Disk<'_>, c: &CreateDisk<'_>) -> Result<(), EndpointError> {
+    let (path, guest) = (disk.location.path(), c.guest);
     match (disk.format, disk.protection) {
         (
             DiskFormat::Qcow2,
@@ -92,7 +114,7 @@ fn make(tools: &Tools, call: &Call, disk: &Disk<'_>, guest: GuestSize) -> Result
             Err(EndpointError::new(ErrorKind::Unsupported, CREATE, message))
         }
         (DiskFormat::Qcow2, protection) => tools.create_qcow2(CREATE, call, path, guest, protection),
-        (DiskFormat::Raw, Protection::Plain) => set_length(path, guest.get()),
+        (DiskFormat::Raw, Protection::Plain) => set_length(path, c.path, guest.get()),
         (DiskFormat::Raw, Protection::Luks { format, key }) => {
             let offset = match format {
                 EncryptionFormat::Luks1 => PayloadOffset::LUKS1_CRYPTSETUP,
@@ -100,31 +122,24 @@ fn make(tools: &Tools, call: &Call, disk: &Disk<'_>, guest: GuestSize) -> Result
             };
             let geometry = Geometry::for_guest(guest, offset)
                 .map_err(|e| EndpointError::new(ErrorKind::InvalidRequest, CREATE, e.to_string()))?;
-            set_length(path, geometry.device().get())?;
-            tools.format_luks(CREATE, call, disk.location, format, key)
+            set_length(path, c.path, geometry.device().get())?;
+            tools.format_luks(CREATE, call, disk.location, format, key, NewHeader::of_nobody())
         }
     }
 }
 
-fn set_length(path: &Path, bytes: u64) -> Result<(), EndpointError> {
+/// Makes a sparse file at `path`, which the caller knows as `named`.
+fn set_length(path: &Path, named: &Path, bytes: u64) -> Result<(), EndpointError> {
     File::create_new(path)
-        .and_then(|f| f.set_len(bytes))
-        .map_err(|e| failure::io(CREATE, path, e))
-}
-
-/// Writes a LUKS header onto a blank device.
-pub(crate) fn format(tools: &Tools, call: &Call, c: &FormatDevice<'_>) -> Result<HostAnswer, EndpointError> {
-    const FORMAT: &str = "FormatDevice";
-    reading::absolute(FORMAT, c.location.path())?;
-    tools.format_luks(FORMAT, call, c.location, c.format, c.key)?;
-    let protection = Protection::Luks {
-        format: c.format,
-        key: c.key,
-    };
-    let disk = Disk {
-        location: c.location,
-        format: DiskFormat::Raw,
-        protection,
-    };
-    inspect::prove(tools, call, FORMAT, &disk).map(HostAnswer::Disk)
+        .and_then(|file| file.set_len(bytes))
+        .map_err(|e| match e.kind() {
+            io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => {
+                let message = format!(
+                    "{}: its file system holds no file of {bytes} bytes; ask for less, or for qcow2",
+                    named.display()
+                );
+                EndpointError::new(ErrorKind::InvalidRequest, CREATE, message).with_source(e)
+            }
+            _ => failure::io(CREATE, named, e),
+        })
 }

@@ -4,10 +4,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat, statfs, statvfs};
-use strongroom_endpoint_selector::{DirectoryFacts, EndpointError, ErrorKind, HostAnswer};
+use strongroom_endpoint_selector::{DirectoryFacts, DiskLocation, EndpointError, ErrorKind, HostAnswer};
 use strongroom_types::ByteSize;
 
-use crate::{failure, reading, staging};
+use crate::{exclusive, failure, reading, staging};
 
 /// Magic numbers of `statfs` by the name that `mount` shows; from `linux/magic.h` and the file systems' own sources.
 const KINDS: [(u64, &str); 10] = [
@@ -65,7 +65,7 @@ pub(crate) fn sweep(path: &Path) -> Result<HostAnswer, EndpointError> {
         .map_err(|e| failure::io(SWEEP, path, e))
 }
 
-/// Removes a disk file.
+/// Removes a disk file that nobody has open.
 pub(crate) fn delete(path: &Path) -> Result<HostAnswer, EndpointError> {
     const DELETE: &str = "DeleteDisk";
     reading::absolute(DELETE, path)?;
@@ -79,6 +79,11 @@ pub(crate) fn delete(path: &Path) -> Result<HostAnswer, EndpointError> {
         }
         Ok(_) => {}
     }
+    // Held until the name is gone.
+    let _locked = match exclusive::open(DELETE, &DiskLocation::File(path.to_owned())) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(HostAnswer::Done),
+        locked => locked?,
+    };
     fs::remove_file(path).map_err(io)?;
     if let Some(parent) = path.parent() {
         fs::File::open(parent).and_then(|d| d.sync_all()).map_err(io)?;

@@ -1,7 +1,7 @@
 //! Writing to a disk ourselves, which nothing else has open meanwhile.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
@@ -22,10 +22,7 @@ pub(crate) fn open(operation: &'static str, location: &DiskLocation) -> Result<F
         .open(path)
         .map_err(io)?;
     let opened = file.metadata().map_err(io)?;
-    if (seen.dev(), seen.ino()) != (opened.dev(), opened.ino()) {
-        let message = format!("{} was exchanged while it was looked at", path.display());
-        return Err(EndpointError::new(ErrorKind::Busy, operation, message));
-    }
+    reading::same(operation, path, &seen, &opened)?;
     lock(operation, path, &file)?;
     Ok(file)
 }

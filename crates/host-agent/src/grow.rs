@@ -2,12 +2,13 @@ use strongroom_endpoint_selector::{DiskLocation, EndpointError, ErrorKind, GrowD
 use strongroom_types::{Call, DiskFormat, Geometry};
 
 use crate::tools::Tools;
-use crate::{exclusive, failure, inspect};
+use crate::{create, exclusive, failure, inspect};
 
 const GROW: &str = "GrowDisk";
 
 /// Makes a disk larger. Each step can be repeated: killed in between, the same command finishes.
 pub(crate) fn grow(tools: &Tools, call: &Call, c: &GrowDisk<'_>) -> Result<HostAnswer, EndpointError> {
+    create::largest(GROW, c.disk.format, c.to)?;
     let before = inspect::prove(tools, call, GROW, &c.disk)?;
     if c.to < before.guest {
         let message = format!(

@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod agent;
+mod cipher;
 mod content;
 mod create;
 mod directory;
 mod ephemeral;
 mod exclusive;
 mod failure;
+mod format;
 mod grow;
 mod header;
 mod inspect;
@@ -18,6 +20,7 @@ mod snapshot;
 mod staging;
 mod template;
 mod tools;
+mod unfinished;
 
 pub use agent::HostAgent;
 pub use template::template_size;

@@ -1,7 +1,7 @@
 //! What our own readers say of a disk or an image, before any tool opens it.
 
 use std::error::Error;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use strongroom_types::{
     ByteSize, DeviceSize, DiskFormat, EncryptionFormat, Geometry, GuestSize, PayloadOffset, SECTOR,
 };
 
-use crate::failure;
+use crate::{cipher, failure};
 
 /// A path that means the same whatever the working directory is.
 pub(crate) fn absolute(operation: &'static str, path: &Path) -> Result<(), EndpointError> {
@@ -24,21 +24,54 @@ pub(crate) fn absolute(operation: &'static str, path: &Path) -> Result<(), Endpo
     Err(EndpointError::new(ErrorKind::InvalidRequest, operation, message))
 }
 
-/// Opens what is to be looked at. It is a disk of the kind that the location says.
+/// Opens what is to be looked at. It is a disk of the kind that the location says; a file is no symlink, whose target may be
+/// anybody's.
 pub(crate) fn open(operation: &'static str, location: &DiskLocation) -> Result<File, EndpointError> {
     let path = location.path();
     absolute(operation, path)?;
-    let file = open_disk(path).map_err(|e| unreadable(operation, path, e))?;
-    let metadata = file.metadata().map_err(|e| failure::io(operation, path, e))?;
-    let (fits, kind) = match location {
-        DiskLocation::File(_) => (metadata.is_file(), "a regular file"),
-        DiskLocation::Block(_) => (metadata.file_type().is_block_device(), "a block device"),
+    let io = |e| failure::io(operation, path, e);
+    let wrong = |found: &str| {
+        let message = format!("{} {found}", path.display());
+        EndpointError::new(ErrorKind::WrongDisk, operation, message)
     };
-    if fits {
-        return Ok(file);
+    match location {
+        DiskLocation::Block(_) => {
+            let file = open_disk(path).map_err(|e| unreadable(operation, path, e))?;
+            if file.metadata().map_err(io)?.file_type().is_block_device() {
+                return Ok(file);
+            }
+            Err(wrong("is not a block device"))
+        }
+        DiskLocation::File(_) => {
+            let named = path.symlink_metadata().map_err(io)?;
+            if named.is_symlink() {
+                return Err(wrong(
+                    "is a symlink, which may lead to somebody else's disk; a disk is the file itself",
+                ));
+            }
+            let file = open_disk(path).map_err(|e| unreadable(operation, path, e))?;
+            let opened = file.metadata().map_err(io)?;
+            if !opened.is_file() {
+                return Err(wrong("is not a regular file"));
+            }
+            same(operation, path, &named, &opened)?;
+            Ok(file)
+        }
     }
-    let message = format!("{} is not {kind}", path.display());
-    Err(EndpointError::new(ErrorKind::WrongDisk, operation, message))
+}
+
+/// Fails when what was looked at and what was opened are two.
+pub(crate) fn same(
+    operation: &'static str,
+    path: &Path,
+    seen: &Metadata,
+    opened: &Metadata,
+) -> Result<(), EndpointError> {
+    if (seen.dev(), seen.ino()) == (opened.dev(), opened.ino()) {
+        return Ok(());
+    }
+    let message = format!("{} was exchanged while it was looked at", path.display());
+    Err(EndpointError::new(ErrorKind::Busy, operation, message))
 }
 
 /// Reads the header of a disk. What is there must be what is said.
@@ -129,6 +162,16 @@ impl Wrong<'_> {
         self.says(&error.to_string())
     }
 
+    /// A header that is right in all else can say that nothing is encrypted.
+    fn sound(&self, cipher: String) -> Result<String, EndpointError> {
+        if cipher::is_sound(&cipher) {
+            return Ok(cipher);
+        }
+        Err(self.says(&format!(
+            "its cipher is {cipher:?}, which is not known to keep it secret"
+        )))
+    }
+
     fn header(&self, error: ImageError) -> EndpointError {
         if matches!(error, ImageError::Read { .. }) {
             return unreadable(self.operation, self.location.path(), error);
@@ -168,7 +211,10 @@ fn qcow2(
     Ok(HeaderFacts {
         guest: Guest::Exactly(header.size),
         payload_offset: PayloadOffset::NONE,
-        cipher: header.luks.map(|luks| luks.header.cipher_spec()),
+        cipher: header
+            .luks
+            .map(|luks| wrong.sound(luks.header.cipher_spec()))
+            .transpose()?,
     })
 }
 
@@ -202,7 +248,7 @@ fn luks1(wrong: &Wrong<'_>, file: &mut File) -> Result<HeaderFacts, EndpointErro
     Ok(HeaderFacts {
         guest: Guest::RestOfDevice,
         payload_offset: header.payload_offset,
-        cipher: Some(header.cipher_spec()),
+        cipher: Some(wrong.sound(header.cipher_spec())?),
     })
 }
 
@@ -230,12 +276,12 @@ fn luks2(wrong: &Wrong<'_>, file: &mut File) -> Result<HeaderFacts, EndpointErro
     Ok(HeaderFacts {
         guest: segment.size.map_or(Guest::RestOfDevice, Guest::Exactly),
         payload_offset,
-        cipher: Some(cipher),
+        cipher: Some(wrong.sound(cipher)?),
     })
 }
 
-/// Which LUKS a raw disk has, as its first bytes say: for a disk whose keyslots are to be destroyed, the rest of the header may
-/// be as damaged as it likes.
+/// Which LUKS a raw disk has, as its first bytes say, or a second copy of the header where those are gone: for a disk whose
+/// keyslots are to be destroyed, the rest of the header may be as damaged as it likes.
 pub(crate) fn luks_version(
     operation: &'static str,
     location: &DiskLocation,
@@ -245,10 +291,33 @@ pub(crate) fn luks_version(
     match Magic::read(&mut file).map_err(|e| unreadable(operation, path, e))? {
         Magic::Luks1 => Ok(EncryptionFormat::Luks1),
         Magic::Luks2 => Ok(EncryptionFormat::Luks2),
+        _ if Luks2Header::read(&mut file).is_ok() => Ok(EncryptionFormat::Luks2),
         found => {
             let message = format!("{} has no LUKS header; it is {found}", path.display());
             Err(EndpointError::new(ErrorKind::WrongDisk, operation, message))
         }
+    }
+}
+
+/// Fails when no keyslot of a LUKS1 header is active. Then no key opens the disk, and QEMU would only say that this one does not.
+pub(crate) fn has_keyslot(
+    operation: &'static str,
+    location: &DiskLocation,
+    format: DiskFormat,
+) -> Result<(), EndpointError> {
+    let mut file = open(operation, location)?;
+    let header = match format {
+        DiskFormat::Raw => Luks1Header::read(&mut file).map(Some),
+        DiskFormat::Qcow2 => Qcow2Header::read(&mut file).map(|header| header.luks.map(|luks| luks.header)),
+    };
+    match header.map_err(|e| unreadable(operation, location.path(), e))? {
+        Some(header) if header.active_keyslots() == 0 => {
+            let message = format!(
+                "{location} has no active keyslot: no key opens it, only a header backup would bring it back"
+            );
+            Err(EndpointError::new(ErrorKind::WrongKey, operation, message))
+        }
+        _ => Ok(()),
     }
 }
 

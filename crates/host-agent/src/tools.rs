@@ -14,6 +14,8 @@ use strongroom_qemu_img::QemuImg;
 use strongroom_secret::{Passphrase, SecretFile};
 use strongroom_types::Call;
 
+pub(crate) use self::luks::NewHeader;
+
 /// The name of QEMU's tool.
 pub(crate) const QEMU_IMG: &str = "qemu-img";
 /// The name of the LUKS tool.

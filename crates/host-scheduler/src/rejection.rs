@@ -7,7 +7,7 @@ use strongroom_types::{ByteSize, Capability, ClusterId, HostId, HostState, PoolI
 #[non_exhaustive]
 pub enum Rejection {
     /// It takes no new work.
-    #[error("is {0}")]
+    #[error("is {state}", state = state(*.0))]
     State(HostState),
     /// It cannot do what is needed.
     #[error("lacks {capability}: {reason}")]
@@ -21,7 +21,7 @@ pub enum Rejection {
     #[error("does not reach pool {0}")]
     Pool(PoolId),
     /// It has too little free memory.
-    #[error("has {free} of memory free, {needed} is needed")]
+    #[error("has {free} of memory free where {needed} is needed")]
     Memory {
         /// What is needed.
         needed: ByteSize,
@@ -29,7 +29,7 @@ pub enum Rejection {
         free: ByteSize,
     },
     /// It has too few free cores.
-    #[error("has {free} cores free, {needed} are needed")]
+    #[error("has {free} cores free where {needed} are needed")]
     Cores {
         /// What is needed.
         needed: u32,
@@ -54,6 +54,13 @@ pub enum Rejection {
         /// The reason, as a fragment that follows the host's name.
         reason: String,
     },
+}
+
+fn state(state: HostState) -> String {
+    match state {
+        HostState::Maintenance => "in maintenance".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// No host will do, and why each will not.
@@ -81,7 +88,7 @@ impl fmt::Display for NoHost {
         for (position, (host, reasons)) in self.rejections.iter().enumerate() {
             write!(f, "{}{host} ", if position == 0 { ": " } else { "; " })?;
             for (position, reason) in reasons.iter().enumerate() {
-                write!(f, "{}{reason}", if position == 0 { "" } else { ", " })?;
+                write!(f, "{}{reason}", if position == 0 { "" } else { " and " })?;
             }
         }
         Ok(())

@@ -116,9 +116,10 @@ fn every_reason_against_a_host_is_given() {
     let no_host = Scheduler::default().choose(&need, [&host]).unwrap_err();
     assert_eq!(
         no_host.to_string(),
-        "no host will do: old is maintenance, lacks qcow2-luks: qemu-img is not installed, lacks luks2: not probed, \
-         does not reach pool gold, has 0 B of memory free, 2 GiB is needed, has 0 cores free, 4 are needed, \
-         is not new, is not in cluster c1, is not in zone z1, is ruled out by the caller"
+        "no host will do: old is in maintenance and lacks qcow2-luks: qemu-img is not installed and \
+         lacks luks2: not probed and does not reach pool gold and has 0 B of memory free where 2 GiB is needed and \
+         has 0 cores free where 4 are needed and is not new and is not in cluster c1 and is not in zone z1 and \
+         is ruled out by the caller"
     );
 }
 

@@ -3,6 +3,7 @@ use std::ops::Range;
 
 use strongroom_types::{PayloadOffset, SECTOR};
 
+use crate::cost::Total;
 use crate::magic::{LUKS, Magic};
 use crate::window::Window;
 use crate::{CostLimit, Format, ImageError};
@@ -23,6 +24,10 @@ const DISABLED: u32 = 0x0000_DEAD;
 
 /// The number that every writer uses, and the only one that QEMU accepts.
 const STRIPES: u32 = 4000;
+
+/// What the header takes, and of what key material takes a multiple, in bytes: the unit of every writer, and the least that
+/// QEMU accepts.
+const PAGE: u64 = 4096;
 
 /// The longest key that any cipher of the kernel takes, in bytes.
 const LONGEST_KEY: u32 = 64;
@@ -67,8 +72,9 @@ impl Luks1Header {
     /// Reads the header of a raw LUKS1 disk, a detached header or a header backup.
     ///
     /// The header is accepted only when QEMU and cryptsetup would accept it too: known version, names that print, key
-    /// material that lies behind the header, inside the reader, before the payload, and not over other key material. The end
-    /// of the payload is not looked at. 592 bytes are read.
+    /// material that lies behind the header, inside the reader, before the payload, and not over other key material, where the
+    /// header and each key material take whole units of 4096 bytes. The end of the payload is not looked at. 592 bytes are
+    /// read.
     ///
     /// # Errors
     /// [`ImageError::Magic`], [`ImageError::Truncated`], [`ImageError::Field`] and [`ImageError::Read`].
@@ -170,14 +176,19 @@ impl Luks1Header {
     }
 
     /// Refuses a header whose key derivations would keep a processor busy for too long. Trying one passphrase costs the sum of
-    /// what its slots ask for.
+    /// what its active slots ask for, and for each of them what the digest asks for; that sum is what the limit is for.
     ///
     /// # Errors
     /// [`ImageError::Costly`].
     pub fn check_cost(&self, limit: &CostLimit) -> Result<(), ImageError> {
-        limit.pbkdf2("the volume key digest", self.digest_iterations)?;
+        let mut total = Total::within(limit);
+        total.pbkdf2(
+            "the volume key digest",
+            self.digest_iterations,
+            self.active_keyslots(),
+        )?;
         for (number, slot) in self.keyslots.iter().enumerate().filter(|(_, slot)| slot.active) {
-            limit.pbkdf2(&format!("keyslot {number}"), slot.iterations)?;
+            total.pbkdf2(&format!("keyslot {number}"), slot.iterations, 1)?;
         }
         Ok(())
     }
@@ -221,15 +232,19 @@ fn check_material<R: Read + Seek>(
     };
     let mut in_order: Vec<_> = keyslots.iter().collect();
     in_order.sort_by_key(|slot| slot.material.start);
-    let mut end = LENGTH as u64;
-    for slot in in_order {
-        if slot.material.start < end {
+    let mut taken = PAGE;
+    for slot in &in_order {
+        if slot.material.start < taken {
             return odd(slot, "it lies behind the header and over no other");
         }
-        end = slot.material.end;
-        if payload != 0 && end > payload {
+        taken = slot.material.start + (slot.material.end - slot.material.start).next_multiple_of(PAGE);
+        if payload != 0 && taken > payload {
             return odd(slot, "it ends before the payload begins");
         }
     }
-    window.check("key material", 0, end)
+    window.check(
+        "key material",
+        0,
+        in_order.last().map_or(0, |slot| slot.material.end),
+    )
 }

@@ -131,7 +131,8 @@ impl Luks2Header {
         2 * self.header_size + self.metadata.keyslots_size
     }
 
-    /// Refuses a header whose key derivations would take too long or too much memory.
+    /// Refuses a header whose key derivations would take too long or too much memory, each alone or all keyslots and digests
+    /// together, as for one try of a passphrase.
     ///
     /// # Errors
     /// [`ImageError::Costly`].

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use crate::cost::Total;
 use crate::luks2_json::Document;
 use crate::{CostLimit, ImageError};
 
@@ -117,19 +118,24 @@ impl Luks2Metadata {
     }
 
     pub(crate) fn check_cost(&self, limit: &CostLimit) -> Result<(), ImageError> {
+        let mut total = Total::within(limit);
         for (number, digest) in &self.digests {
-            limit.pbkdf2(&format!("digest {number}"), digest.iterations)?;
+            total.pbkdf2(
+                &format!("digest {number}"),
+                digest.iterations,
+                digest.keyslots.len(),
+            )?;
         }
         for (number, slot) in &self.keyslots {
             let whose = format!("keyslot {number}");
             match &slot.kdf {
-                Some(Luks2Kdf::Pbkdf2 { iterations, .. }) => limit.pbkdf2(&whose, *iterations)?,
+                Some(Luks2Kdf::Pbkdf2 { iterations, .. }) => total.pbkdf2(&whose, *iterations, 1)?,
                 Some(Luks2Kdf::Argon2 {
                     passes,
                     kibibytes,
                     threads,
                     ..
-                }) => limit.argon2(&whose, *passes, *kibibytes, *threads)?,
+                }) => total.argon2(&whose, *passes, *kibibytes, *threads)?,
                 None => {}
             }
         }

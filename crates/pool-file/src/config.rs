@@ -33,7 +33,8 @@ impl FilePoolConfig {
     }
 
     /// The same, and the directory must be where a file system is mounted: while it is not on another file system than its
-    /// parent, nothing is read there and nothing written.
+    /// parent, nothing is read there and nothing written. A bind mount of the parent's own file system looks like no mount and
+    /// will not do.
     pub fn on_mount_point(mut self) -> Self {
         self.mount_point = true;
         self

@@ -117,7 +117,8 @@ impl<'a> Errand<'a> {
                     None => found = Some((file, facts)),
                     Some((_, first)) => {
                         let message = format!(
-                            "{} and {location} are both there for volume {volume}; move away the one that is not",
+                            "{} and {location} are both there for volume {volume}; move away the one that is not the volume, \
+                             or delete the volume, which removes both",
                             first.location
                         );
                         return Err(self.error(ErrorKind::WrongDisk, &message));

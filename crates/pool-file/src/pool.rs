@@ -70,7 +70,8 @@ impl FilePool {
             && errand.look(parent)?.file_system == facts.file_system
         {
             let message = format!(
-                "nothing is mounted on {}; mount the pool's file system",
+                "{} is on the same file system as its parent: nothing is mounted there, or a bind mount of the same file \
+                 system, which cannot be told apart; mount the pool's own file system",
                 directory.display()
             );
             return Err(errand.error(ErrorKind::Io, &message));
@@ -85,6 +86,40 @@ impl FilePool {
             facts.kind
         );
         Err(errand.error(ErrorKind::Io, &message))
+    }
+
+    /// What has the name of a volume that is to be made.
+    fn named(errand: &Errand<'_>, id: &VolumeId) -> Result<Option<(VolumeFile, DiskFacts)>, PoolError> {
+        errand.find(id).map_err(|e| match e.kind() {
+            ErrorKind::WrongDisk => {
+                let message = format!("the name of volume {id} is taken");
+                errand.error(ErrorKind::AlreadyExists, &message).with_source(e)
+            }
+            _ => e,
+        })
+    }
+
+    /// The volume that is there, if it is the one that is asked for and its key opens it.
+    fn same(
+        &self,
+        errand: &Errand<'_>,
+        request: &CreateVolume<'_>,
+        (there, facts): (VolumeFile, DiskFacts),
+    ) -> Result<DiskFacts, PoolError> {
+        let (id, file) = (request.volume, VolumeFile::new(request.format, request.key));
+        if there != file || facts.guest != request.guest {
+            let message = format!(
+                "volume {id} is there already, {there} of {} bytes",
+                facts.guest.get()
+            );
+            return Err(errand.error(ErrorKind::AlreadyExists, &message));
+        }
+        let disk = Disk {
+            location: &file.location(&self.config.directory, id),
+            format: request.format,
+            protection: protection(request.key),
+        };
+        errand.disk(file, VerifyDisk::new(disk))
     }
 
     /// Finds a volume for work with its key, and the host for the work.
@@ -149,40 +184,25 @@ impl PoolDriver for FilePool {
         }
         let need = Need::any().able_to(file.capability());
         let errand = self.begin(cx, "create", need, Access::Write)?;
-        let found = errand.find(id).map_err(|e| match e.kind() {
-            ErrorKind::WrongDisk => {
-                let message = format!("the name of volume {id} is taken");
-                errand.error(ErrorKind::AlreadyExists, &message).with_source(e)
-            }
-            _ => e,
-        })?;
         let location = file.location(&self.config.directory, id);
-        let protection = protection(request.key);
-        let facts = match found {
+        let facts = match Self::named(&errand, id)? {
+            Some(found) => self.same(&errand, request, found)?,
             None => {
                 let create = CreateDisk::new(
                     location.path(),
                     request.format,
                     request.guest,
-                    protection,
+                    protection(request.key),
                     request.content,
                 );
-                errand.disk(file, create)?
-            }
-            Some((there, facts)) if there == file && facts.guest == request.guest => {
-                let disk = Disk {
-                    location: &location,
-                    format: request.format,
-                    protection,
-                };
-                errand.disk(file, VerifyDisk::new(disk))?
-            }
-            Some((there, facts)) => {
-                let message = format!(
-                    "volume {id} is there already, {there} of {} bytes",
-                    facts.guest.get()
-                );
-                return Err(errand.error(ErrorKind::AlreadyExists, &message));
+                match errand.disk(file, create) {
+                    // Another call was faster. What it made is judged as if it had been there before.
+                    Err(e) if e.kind() == ErrorKind::AlreadyExists => match Self::named(&errand, id)? {
+                        Some(found) => self.same(&errand, request, found)?,
+                        None => return Err(e),
+                    },
+                    made => made?,
+                }
             }
         };
         if facts.guest != request.guest {

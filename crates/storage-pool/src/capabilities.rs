@@ -33,6 +33,11 @@ pub enum SizeRule {
     /// The guest sees exactly what was asked; so does the storage, but for headers.
     Exact,
     /// The guest sees exactly what was asked; the storage provides a multiple of this many bytes.
+    ///
+    /// Only with a format that records the guest's size, as qcow2 does, or where the storage itself shows the guest less than it
+    /// provides. What is left behind the LUKS header that [`FormatDevice`](strongroom_endpoint_selector::FormatDevice) writes is
+    /// the guest's to the last sector, so a pool of raw devices encrypted on the host takes [`Exact`](Self::Exact) or refuses what it
+    /// cannot provide exactly.
     DeviceRoundedTo(u64),
 }
 

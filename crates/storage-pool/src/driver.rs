@@ -10,9 +10,10 @@ use crate::{
 /// A pool of volumes: what a storage driver author implements.
 ///
 /// Every method may be called from several threads, for different volumes at once and for one volume one after the other.
-/// A call that fails leaves no volume half-made: either nothing of it is there, or the same call again finishes it. A call
-/// that was interrupted by its [`Call`](strongroom_types::Call) is such a failure. Keys are used for the length of a call
-/// and reach neither an error, nor a log, nor a file.
+/// A call that fails leaves things as they were, or such that the same call again finishes it; where a method says more, that
+/// holds too. A call that was interrupted by its [`Call`](strongroom_types::Call) is such a failure. Its `Call` stays over: for
+/// finishing, or for the [`delete`](Self::delete) that gives up, take a fresh one. Keys are used for the length of a call and
+/// reach neither an error, nor a log, nor a file.
 pub trait PoolDriver: Send + Sync + fmt::Debug {
     /// Which pool this is.
     fn pool(&self) -> &PoolId;
@@ -34,8 +35,14 @@ pub trait PoolDriver: Send + Sync + fmt::Debug {
     /// [`AlreadyExists`](crate::ErrorKind::AlreadyExists) and changes nothing, and so is one with a key that does not open
     /// the volume, as [`WrongKey`](crate::ErrorKind::WrongKey).
     ///
+    /// Content is not compared: the same request with another [`content`](CreateVolume::content) returns the volume that is there,
+    /// with what it has, because a guest may have written to it since. Who wants the content of another template deletes the volume
+    /// and makes it again. A driver may answer [`Busy`](crate::ErrorKind::Busy) while somebody has the volume open.
+    ///
     /// # Errors
-    /// [`PoolError`]; then there is no such volume, unless there was one before.
+    /// [`PoolError`]; then a volume that was there before is unchanged. One that was not is not there, or it was begun: until this
+    /// call again finishes it or [`delete`](Self::delete) removes it, [`get`](Self::get) says that it is not there, or fails. When
+    /// only the answer was lost, the volume is there, and this call again returns it.
     fn create(&self, cx: &OpContext<'_>, request: &CreateVolume<'_>) -> Result<Volume, PoolError>;
 
     /// Removes a volume with its snapshots. One that is not there is fine.

@@ -16,11 +16,20 @@ pub enum SizeError {
     #[error("a disk has at least one sector of 512 bytes, this size is 0")]
     Zero,
     /// Not a whole number of sectors.
-    #[error("{0} bytes is not a multiple of 512; the nearest sizes are {lower} and {upper}", lower = .0 - .0 % SECTOR, upper = .0 - .0 % SECTOR + SECTOR)]
+    #[error("{0} bytes is not a multiple of 512; {sizes}", sizes = nearest(*.0))]
     Unaligned(u64),
     /// Larger than a file offset can say.
     #[error("{0} bytes is more than a disk can have ({LARGEST})")]
     TooLarge(u64),
+}
+
+/// The sizes around a number that is none. Zero is none either.
+fn nearest(bytes: u64) -> String {
+    let lower = bytes - bytes % SECTOR;
+    match lower {
+        0 => format!("the nearest size is {SECTOR}"),
+        _ => format!("the nearest sizes are {lower} and {}", lower + SECTOR),
+    }
 }
 
 macro_rules! disk_size {
@@ -123,6 +132,10 @@ mod tests {
         assert_eq!(
             SizeError::Unaligned(1000).to_string(),
             "1000 bytes is not a multiple of 512; the nearest sizes are 512 and 1024"
+        );
+        assert_eq!(
+            SizeError::Unaligned(1).to_string(),
+            "1 bytes is not a multiple of 512; the nearest size is 512"
         );
     }
 }

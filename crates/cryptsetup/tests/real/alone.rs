@@ -188,7 +188,7 @@ fn a_header_that_would_lie_on_its_own_payload_is_refused() {
         }
     }
     assert_eq!(
-        strongroom_cryptsetup::inspect(&device).unwrap(),
+        strongroom_cryptsetup::inspect(&call(), &device, strongroom_cryptsetup::Look::Whole).unwrap(),
         strongroom_cryptsetup::Inspection::Blank
     );
 }

@@ -194,7 +194,13 @@ fn a_lost_header_is_restored_when_that_is_said() {
                 .unwrap();
             tool.test_passphrase(&call(), &target, &mine).unwrap();
         }
-        write(target.device(), 168, &[0xff; 40]);
+        // Of LUKS2, both copies.
+        for copy in [0, 16 << 10]
+            .into_iter()
+            .take(if format == EncryptionFormat::Luks1 { 1 } else { 2 })
+        {
+            write(target.device(), copy + 168, &[0xff; 40]);
+        }
         let garbled = tool.restore_header(&call(), &backup, &target, &mine, RestoreOnto::SameVolume);
         assert!(
             matches!(garbled, Err(CryptsetupError::NotLuks { .. })),

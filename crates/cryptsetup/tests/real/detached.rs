@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use strongroom_cryptsetup::{
-    Content, CryptsetupError, Inspection, Overwrite, Precaution, RestoreOnto, Target, inspect,
+    Content, CryptsetupError, Inspection, Look, Overwrite, Precaution, RestoreOnto, Target, inspect,
 };
 use strongroom_types::{EncryptionFormat, PayloadOffset};
 
@@ -26,7 +26,10 @@ fn a_detached_header_leaves_the_payload_blank_and_whole() {
             .unwrap();
         assert_eq!(made.header.payload_offset, PayloadOffset::NONE);
         assert_eq!(made.geometry.guest().get(), 4 << 20);
-        assert_eq!(inspect(target.device()).unwrap(), Inspection::Blank);
+        assert_eq!(
+            inspect(&call(), target.device(), Look::Whole).unwrap(),
+            Inspection::Blank
+        );
         assert_eq!(
             std::fs::metadata(target.header_device())
                 .unwrap()
@@ -70,7 +73,10 @@ fn every_operation_works_on_a_detached_header() {
         tool.change_key(&call(), &target, &first, &second, cheap(), safe)
             .unwrap();
         tool.test_passphrase(&call(), &target, &second).unwrap();
-        assert_eq!(inspect(target.device()).unwrap(), Inspection::Blank);
+        assert_eq!(
+            inspect(&call(), target.device(), Look::Whole).unwrap(),
+            Inspection::Blank
+        );
     }
 }
 

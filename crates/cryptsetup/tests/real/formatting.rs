@@ -167,7 +167,8 @@ fn a_device_without_room_for_a_sector_is_refused_untouched() {
                     "{bytes}: {refused:?}"
                 );
                 assert_eq!(
-                    strongroom_cryptsetup::inspect(path).unwrap(),
+                    strongroom_cryptsetup::inspect(&call(), path, strongroom_cryptsetup::Look::Whole)
+                        .unwrap(),
                     strongroom_cryptsetup::Inspection::Blank
                 );
                 let seen = std::fs::metadata(path).unwrap();

@@ -168,3 +168,30 @@ fn an_iteration_bomb_costs_nothing() {
     );
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
+
+#[test]
+fn keyslots_that_cost_too_much_only_together_cost_nothing() {
+    let (place, mine) = (Place::new(), key());
+    let target = place.volume(EncryptionFormat::Luks1, &mine);
+    for slot in 0..8 {
+        write(target.device(), 208 + slot * 48, &[0x00, 0xac, 0x71, 0xf3]);
+        write(target.device(), 208 + slot * 48 + 4, &99_000_000u32.to_be_bytes());
+    }
+    let begun = Instant::now();
+    let late = call().with_timeout(Duration::from_secs(10));
+    let refused = cryptsetup().test_passphrase(&late, &target, &mine);
+    assert!(
+        matches!(
+            &refused,
+            Err(CryptsetupError::Header {
+                source: HeaderError::Costly {
+                    whose: "one try on every keyslot",
+                    ..
+                },
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}

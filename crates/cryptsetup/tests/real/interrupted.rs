@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strongroom_cryptsetup::{
-    Content, Cryptsetup, CryptsetupError, Format, Inspection, Overwrite, Precaution, Target, Uuid, inspect,
+    Content, Cryptsetup, CryptsetupError, Format, Inspection, Look, Overwrite, Precaution, Target, Uuid,
+    inspect,
 };
 use strongroom_exec::{CommandSpec, Completed, Program, RunError, Runner, SystemRunner, Watch};
 use strongroom_types::EncryptionFormat;
@@ -76,7 +77,9 @@ fn a_format_killed_at_any_instant_is_begun_anew_by_whoever_knows_its_uuid() {
             let how = fresh();
             let formatted =
                 hurried("luksFormat", whole, step).format(&call(), &target, &how, &mine, Overwrite::Nothing);
-            torn += u32::from(was_killed(formatted) && inspect(&path).unwrap() != Inspection::Blank);
+            torn += u32::from(
+                was_killed(formatted) && inspect(&call(), &path, Look::Whole).unwrap() != Inspection::Blank,
+            );
             tool.format(&call(), &target, &how, &mine, Overwrite::OurUnfinished)
                 .unwrap();
             tool.test_passphrase(&call(), &target, &mine).unwrap();

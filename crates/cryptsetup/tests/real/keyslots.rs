@@ -1,8 +1,12 @@
-use strongroom_cryptsetup::{CryptsetupError, Luks2Area, Overwrite, Pbkdf, Precaution, Target};
-use strongroom_exec::{Runner, SystemRunner, Watch};
+use std::sync::Arc;
+
+use strongroom_cryptsetup::{
+    Cryptsetup, CryptsetupError, HeaderError, Luks2Area, Overwrite, Pbkdf, Precaution, Target,
+};
+use strongroom_exec::{CommandSpec, Completed, Program, RunError, Runner, SystemRunner, Watch};
 use strongroom_types::EncryptionFormat;
 
-use crate::place::{BOTH, Place, call, cheap, cryptsetup, fresh, key, on_file_and_loop, room};
+use crate::place::{BOTH, Place, call, cheap, cryptsetup, fresh, key, on_file_and_loop, room, write};
 
 const WAIVED: Precaution<'static> = Precaution::Waived;
 
@@ -331,4 +335,48 @@ fn a_key_may_cost_what_its_own_origin_asks_for() {
         iterations: 5000,
     };
     assert_eq!(header.keyslots.get(&slot).map(|s| &s.kdf), Some(&kdf));
+}
+
+/// The tool, but for tries of passphrases, which would take minutes: any opens the volume, and none a keyslot by its number.
+#[derive(Debug)]
+struct NoTries;
+
+impl Runner for NoTries {
+    fn run(&self, command: &CommandSpec<'_>, watch: &Watch<'_>) -> Result<Completed, RunError> {
+        let words: Vec<_> = command.arguments().collect();
+        if words.first().is_none_or(|word| *word != "open") {
+            return SystemRunner::new().run(command, watch);
+        }
+        let shell = Program::find("sh").unwrap_or_else(|e| panic!("{e}; install the Debian package dash"));
+        let by_number = words.iter().any(|word| *word == "--key-slot");
+        let answer = CommandSpec::new(shell).args(["-c", if by_number { "exit 2" } else { "exit 0" }]);
+        SystemRunner::new().run(&answer, watch)
+    }
+}
+
+#[test]
+fn a_key_that_would_make_the_volume_too_costly_to_open_is_refused_before_it_is_added() {
+    let (place, mine) = (Place::new(), key());
+    let target = place.volume(EncryptionFormat::Luks1, &mine);
+    write(target.device(), 164, &46_000_000u32.to_be_bytes());
+    let before = std::fs::read(target.device()).unwrap();
+    let tool = Cryptsetup::new(cryptsetup().program().clone(), Arc::new(NoTries));
+    let costly = Pbkdf::pbkdf2(10_000_000).unwrap();
+    let added = tool
+        .add_key(&call(), &target, &mine, &key(), costly, WAIVED)
+        .unwrap_err();
+    assert!(
+        matches!(
+            added,
+            CryptsetupError::TooCostly {
+                source: HeaderError::Costly {
+                    iterations: 102_001_000,
+                    ..
+                },
+                ..
+            }
+        ),
+        "{added:?}"
+    );
+    assert!(std::fs::read(target.device()).unwrap() == before);
 }

@@ -16,3 +16,4 @@ mod passphrases;
 mod place;
 mod refusals;
 mod tokens;
+mod two_copies;

@@ -2,10 +2,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
-use strongroom_cryptsetup::{Content, CryptsetupError, Overwrite, Target};
+use strongroom_cryptsetup::{Content, CryptsetupError, Format, Overwrite, Target};
 use strongroom_types::EncryptionFormat;
 
-use crate::place::{BOTH, Loop, Place, call, cryptsetup, fresh, is_root, key, room, tool, write};
+use crate::place::{
+    BOTH, Loop, Place, call, cryptsetup, fresh, is_root, key, on_file_and_loop, room, tool, write,
+};
 
 /// That a format of either version finds this and changes nothing.
 fn refuses(path: &Path, content: Content, at: u64) {
@@ -194,7 +196,62 @@ fn looking_leaves_a_sparse_file_sparse() {
     let path = place.file("disk", 1 << 40);
     let target = Target::new(EncryptionFormat::Luks1, &path).unwrap();
     let how = fresh();
-    let cleared = how.clear(&target, Overwrite::Nothing).unwrap();
+    let cleared = how.clear(&call(), &target, Overwrite::Nothing).unwrap();
     assert_eq!(cleared.size().get(), 1 << 40);
     assert_eq!(std::fs::metadata(&path).unwrap().blocks(), 0);
+}
+
+#[test]
+fn a_byte_in_the_middle_of_a_large_device_is_seen_and_not_formatted_over() {
+    for offset in [17 << 20, 60_000_000, (79 << 20) - 1] {
+        on_file_and_loop(80 << 20, |path| {
+            write(path, offset, b"x");
+            let target = Target::new(EncryptionFormat::Luks1, path).unwrap();
+            let (how, mine, tool) = (fresh(), key(), cryptsetup());
+            let refused = |how: &Format, overwrite| {
+                let refused = tool.format(&call(), &target, how, &mine, overwrite);
+                assert!(
+                    matches!(refused, Err(CryptsetupError::NotBlank { offset: at, .. }) if at == offset),
+                    "{refused:?}"
+                );
+            };
+            refused(&how, Overwrite::Nothing);
+            refused(&how, Overwrite::OurUnfinished);
+        });
+    }
+}
+
+#[test]
+fn an_unfinished_format_of_ours_with_data_in_the_middle_is_refused() {
+    on_file_and_loop(80 << 20, |path| {
+        let target = Target::new(EncryptionFormat::Luks2, path).unwrap();
+        let (how, mine, tool) = (fresh(), key(), cryptsetup());
+        tool.format(&call(), &target, &how, &mine, Overwrite::Nothing)
+            .unwrap();
+        write(path, 60_000_000, b"x");
+        let refused = tool.format(&call(), &target, &how, &mine, Overwrite::OurUnfinished);
+        assert!(
+            matches!(refused, Err(CryptsetupError::NotBlank { .. })),
+            "{refused:?}"
+        );
+        tool.test_passphrase(&call(), &target, &mine).unwrap();
+    });
+}
+
+#[test]
+fn samples_are_taken_only_when_asked_for_and_miss_the_middle_of_a_device() {
+    let (place, mine, tool) = (Place::new(), key(), cryptsetup());
+    let path = place.path("full of zeros");
+    std::fs::write(&path, vec![0; 67 << 20]).unwrap();
+    write(&path, 65 << 20 | 7, b"x");
+    let target = Target::new(EncryptionFormat::Luks1, &path).unwrap();
+    let refused = tool.format(&call(), &target, &fresh(), &mine, Overwrite::Nothing);
+    assert!(
+        matches!(refused, Err(CryptsetupError::NotBlank { .. })),
+        "{refused:?}"
+    );
+    let quick = fresh().look(strongroom_cryptsetup::Look::Samples);
+    tool.format(&call(), &target, &quick, &mine, Overwrite::Nothing)
+        .unwrap();
+    tool.test_passphrase(&call(), &target, &mine).unwrap();
 }

@@ -1,9 +1,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use strongroom_types::{DiskFormat, EncryptionFormat, Geometry, GuestSize, PayloadOffset, SnapshotId};
+use strongroom_types::{
+    DeviceSize, DiskFormat, EncryptionFormat, Geometry, GuestSize, PayloadOffset, SnapshotId, VolumeId,
+};
 
-use crate::{DiskFacts, DiskLocation, EndpointError, ErrorKind, Protection, Sameness, SnapshotAction};
+use crate::{
+    DiskFacts, DiskLocation, EndpointError, ErrorKind, FormatDevice, Protection, Sameness, SnapshotAction,
+};
 
 /// An image that was copied onto a disk, and how far it reaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub(super) struct FakeDisk {
     facts: DiskFacts,
     /// A fingerprint of the key; `None` for a plain disk, and for one whose keyslots are gone.
     pub(super) key: Option<u64>,
+    /// For whom the header was written, where a device was formatted.
+    volume: Option<VolumeId>,
     /// What was copied here, each shorter than the one below it.
     content: Vec<Layer>,
     snapshots: BTreeMap<SnapshotId, (GuestSize, Vec<Layer>)>,
@@ -67,35 +73,63 @@ impl FakeDisk {
         Ok(Self {
             facts,
             key,
+            volume: None,
             content: Vec::new(),
             snapshots: BTreeMap::new(),
         })
     }
 
-    /// The same device or file with a header in front: what is left is the guest's.
+    /// The same device or file with a header in front: what is left is the guest's. One that this volume has already, and that
+    /// the key opens, stays as it is.
     pub(super) fn formatted(
         &self,
         operation: &'static str,
-        location: &DiskLocation,
-        protection: Protection<'_>,
+        c: &FormatDevice<'_>,
         key: Option<u64>,
     ) -> Result<Self, EndpointError> {
+        let location = c.location;
+        if self.volume.as_ref() == Some(c.volume)
+            && self.facts.encryption == Some(c.format)
+            && self.key == key
+        {
+            return Ok(self.clone());
+        }
         if self.facts.format != DiskFormat::Raw || self.facts.encryption.is_some() || !self.content.is_empty()
         {
             let message = format!("{location} is not blank and stays");
             return Err(EndpointError::new(ErrorKind::AlreadyExists, operation, message));
         }
+        let protection = Protection::Luks {
+            format: c.format,
+            key: c.key,
+        };
         let offset = payload_offset(DiskFormat::Raw, protection.format());
         let geometry = Geometry::of_device(self.facts.device, offset)
             .map_err(|e| EndpointError::new(ErrorKind::InvalidRequest, operation, e.to_string()))?;
-        Self::new(
+        let guest = geometry.guest();
+        let mut disk = Self::new(
             operation,
             location.clone(),
             DiskFormat::Raw,
-            geometry.guest(),
+            guest,
             protection,
             key,
-        )
+        )?;
+        disk.volume = Some(c.volume.clone());
+        Ok(disk)
+    }
+
+    /// Makes the device larger below the disk. Only a raw disk notices.
+    pub(super) fn set_device(&mut self, device: DeviceSize) -> bool {
+        let Ok(geometry) = Geometry::of_device(device, self.facts.payload_offset) else {
+            return false;
+        };
+        let fits = self.is_device() && self.facts.format == DiskFormat::Raw && device >= self.facts.device;
+        if fits {
+            self.facts.device = device;
+            self.facts.guest = geometry.guest();
+        }
+        fits
     }
 
     pub(super) fn facts(&self) -> DiskFacts {

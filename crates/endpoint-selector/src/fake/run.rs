@@ -79,12 +79,8 @@ impl State {
         c: &FormatDevice<'_>,
         key: Option<u64>,
     ) -> Result<HostAnswer, EndpointError> {
-        let protection = Protection::Luks {
-            format: c.format,
-            key: c.key,
-        };
         let disk = existing(&mut self.disks, name, c.location.path())?;
-        *disk = disk.formatted(name, c.location, protection, key)?;
+        *disk = disk.formatted(name, c, key)?;
         Ok(HostAnswer::Disk(disk.facts()))
     }
 
@@ -147,34 +143,8 @@ impl MemoryEndpoint {
             .key()
             .map(|key| self.fingerprints.hash_one(key.expose_secret()))
     }
-}
 
-impl Endpoint for MemoryEndpoint {
-    fn host(&self) -> HostFacts {
-        self.facts.clone()
-    }
-
-    fn run(&self, call: &Call, command: &HostCommand<'_>) -> Result<HostAnswer, EndpointError> {
-        let name = command.name();
-        lock(&self.state).commands.push(name.to_owned());
-        if let Some(error) = lock(&self.fault).as_mut().and_then(|fault| fault(command)) {
-            return Err(error);
-        }
-        call.check().map_err(|e| {
-            let kind = match e {
-                Interrupted::Cancelled => ErrorKind::Cancelled,
-                Interrupted::Deadline => ErrorKind::Deadline,
-            };
-            EndpointError::new(kind, name, "nothing was done")
-        })?;
-        if let Some(path) = paths(command)
-            .into_iter()
-            .flatten()
-            .find(|path| !path.is_absolute())
-        {
-            let message = format!("{:?} is not an absolute path", path.display());
-            return Err(EndpointError::new(ErrorKind::InvalidRequest, name, message));
-        }
+    fn carry_out(&self, name: &'static str, command: &HostCommand<'_>) -> Result<HostAnswer, EndpointError> {
         let mut state = lock(&self.state);
         match command {
             HostCommand::OpenDirectory(c) => Ok(HostAnswer::Directory(Self::directory(&state, c.path))),
@@ -223,6 +193,40 @@ impl Endpoint for MemoryEndpoint {
             HostCommand::EraseKeyslots(c) => state.erase(name, c),
             HostCommand::DeleteDisk(c) => state.delete(name, c.path),
             HostCommand::SweepStaging(_) => Ok(HostAnswer::Swept(Vec::new())),
+        }
+    }
+}
+
+impl Endpoint for MemoryEndpoint {
+    fn host(&self) -> HostFacts {
+        self.facts.clone()
+    }
+
+    fn run(&self, call: &Call, command: &HostCommand<'_>) -> Result<HostAnswer, EndpointError> {
+        let name = command.name();
+        lock(&self.state).commands.push(name.to_owned());
+        if let Some(error) = lock(&self.fault).as_mut().and_then(|fault| fault(command)) {
+            return Err(error);
+        }
+        call.check().map_err(|e| {
+            let kind = match e {
+                Interrupted::Cancelled => ErrorKind::Cancelled,
+                Interrupted::Deadline => ErrorKind::Deadline,
+            };
+            EndpointError::new(kind, name, "nothing was done")
+        })?;
+        if let Some(path) = paths(command)
+            .into_iter()
+            .flatten()
+            .find(|path| !path.is_absolute())
+        {
+            let message = format!("{:?} is not an absolute path", path.display());
+            return Err(EndpointError::new(ErrorKind::InvalidRequest, name, message));
+        }
+        let answer = self.carry_out(name, command)?;
+        match lock(&self.lost_answer).as_mut().and_then(|fault| fault(command)) {
+            Some(error) => Err(error),
+            None => Ok(answer),
         }
     }
 }

@@ -2,13 +2,13 @@ use std::error::Error;
 use std::time::Duration;
 
 use strongroom_endpoint_selector::{
-    DeleteDisk, DirectoryFacts, DiskLocation, EndpointError, ErrorKind, HostAnswer, HostCommand, InspectDisk,
-    OpenDirectory, Protection,
+    DeleteDisk, DirectoryFacts, DiskLocation, EndpointError, ErrorKind, FormatDevice, HostAnswer,
+    HostCommand, InspectDisk, OpenDirectory, Protection,
 };
 use strongroom_secret::Passphrase;
 use strongroom_types::{ByteSize, Call, DiskFormat, EncryptionFormat};
 
-use crate::desk::{Desk, file, luks, refused};
+use crate::desk::{Desk, MIB, file, guest, luks, refused};
 
 #[test]
 fn an_interrupted_call_does_nothing_and_says_which_interruption_it_was() {
@@ -62,6 +62,23 @@ fn a_fault_is_the_answer_and_the_command_is_recorded() {
 }
 
 #[test]
+fn an_answer_can_be_lost_after_the_work_is_done() {
+    let desk = Desk::new();
+    desk.node.fail_after(|command| {
+        let lost = EndpointError::new(ErrorKind::Deadline, command.name(), "no answer came");
+        matches!(command, HostCommand::FormatDevice(_)).then_some(lost)
+    });
+    desk.node.add_blank_device("/dev/vdb", guest(64 * MIB));
+    let (volume, location) = ("v".parse().unwrap(), DiskLocation::Block("/dev/vdb".into()));
+    let format = FormatDevice::new(&volume, &location, EncryptionFormat::Luks1, &desk.key);
+    refused(desk.run(format), ErrorKind::Deadline, &["no answer"]);
+    let inspect = InspectDisk::new(&location, DiskFormat::Raw, Some(EncryptionFormat::Luks1));
+    let made = desk.disk(inspect);
+    desk.node.fail_after(|_| None);
+    assert_eq!(desk.disk(format), made);
+}
+
+#[test]
 fn a_directory_is_there_unless_a_test_says_otherwise() {
     let desk = Desk::new();
     let open = |path: &str| match desk.run(OpenDirectory::new(path.as_ref())).unwrap() {
@@ -85,9 +102,9 @@ fn no_key_is_in_any_text() {
     let error = desk
         .verify(&made, luks(EncryptionFormat::Luks1, &stranger))
         .unwrap_err();
+    let volume = "v".parse().unwrap();
     let command: HostCommand<'_> =
-        strongroom_endpoint_selector::FormatDevice::new(&made.location, EncryptionFormat::Luks1, &desk.key)
-            .into();
+        FormatDevice::new(&volume, &made.location, EncryptionFormat::Luks1, &desk.key).into();
     let texts = format!(
         "{:?} {error} {error:?} {:?} {command:?}",
         desk.node,

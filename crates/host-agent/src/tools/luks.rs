@@ -15,6 +15,32 @@ use crate::{failure, qcow2_shell};
 /// The least guest size that has a name: one sector.
 const SECTOR: u64 = 512;
 
+/// Which header is to be written, and over what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewHeader {
+    uuid: Uuid,
+    overwrite: Overwrite,
+}
+
+impl NewHeader {
+    /// One that nobody will look for, onto a blank file.
+    pub(crate) fn of_nobody() -> Self {
+        Self::on_blank(Uuid::new_v4())
+    }
+
+    /// One with this UUID, onto a blank file or device.
+    pub(crate) fn on_blank(uuid: Uuid) -> Self {
+        let overwrite = Overwrite::Nothing;
+        Self { uuid, overwrite }
+    }
+
+    /// One with this UUID, over what was left when it was begun before.
+    pub(crate) fn over_unfinished(uuid: Uuid) -> Self {
+        let overwrite = Overwrite::OurUnfinished;
+        Self { uuid, overwrite }
+    }
+}
+
 impl Tools {
     /// Writes a LUKS header onto a blank file or device, and proves that the key opens it.
     pub(crate) fn format_luks(
@@ -24,13 +50,14 @@ impl Tools {
         location: &DiskLocation,
         format: EncryptionFormat,
         key: &Passphrase,
+        header: NewHeader,
     ) -> Result<(), EndpointError> {
         let failed = |e| failure::cryptsetup(operation, location.path(), e);
         let target = Target::new(format, location.path()).map_err(failed)?;
-        let wanted = Format::new(Uuid::new_v4(), Pbkdf::for_origin(key.origin()));
+        let wanted = Format::new(header.uuid, Pbkdf::for_origin(key.origin()));
         let key = hand_over(operation, key)?;
         self.cryptsetup(operation)?
-            .format(call, &target, &wanted, &key, Overwrite::Nothing)
+            .format(call, &target, &wanted, &key, header.overwrite)
             .map(drop)
             .map_err(failed)
     }
@@ -55,7 +82,14 @@ impl Tools {
             .and_then(|f| f.set_len(PayloadOffset::LUKS1_CRYPTSETUP.get() + SECTOR))
             .map_err(io)?;
         let location = DiskLocation::File(header.clone());
-        self.format_luks(operation, call, &location, EncryptionFormat::Luks1, key)?;
+        self.format_luks(
+            operation,
+            call,
+            &location,
+            EncryptionFormat::Luks1,
+            key,
+            NewHeader::of_nobody(),
+        )?;
         let mut image = File::create_new(path).map_err(io)?;
         let mut header = File::open(&header).map_err(io)?;
         match qcow2_shell::write(&mut image, guest, &mut header, PayloadOffset::LUKS1_CRYPTSETUP) {
@@ -200,7 +234,14 @@ impl Tools {
             .and_then(|guest| Geometry::for_guest(guest, PayloadOffset::LUKS1_CRYPTSETUP).ok());
         blank(operation, &path, geometry.map_or(0, |g| g.device().get()))?;
         let location = DiskLocation::File(path.clone());
-        self.format_luks(operation, call, &location, EncryptionFormat::Luks1, key)?;
+        self.format_luks(
+            operation,
+            call,
+            &location,
+            EncryptionFormat::Luks1,
+            key,
+            NewHeader::of_nobody(),
+        )?;
         let target = Target::new(EncryptionFormat::Luks1, &path)
             .map_err(|e| failure::cryptsetup(operation, &path, e))?;
         Ok((path, target))

@@ -1,19 +1,21 @@
 //! What is done with `qemu-img`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use strongroom_endpoint_selector::{
     Disk, DiskLocation, EndpointError, ErrorKind, Protection, SnapshotAction, SourceImage,
 };
 use strongroom_qemu_img::{
     Check, Compare, Comparison, Convert, ConvertOptions, Create, Image, ImageFormat, Info, KeyDerivation,
-    Layout, Location, LuksOptions, NewImage, Plain, Qcow2Options, Resize, Snapshot, SnapshotName, Verdict,
+    Layout, Location, LuksOptions, NewImage, Plain, Qcow2Options, Repair, Resize, Snapshot, SnapshotName,
+    Verdict,
 };
 use strongroom_secret::SecretFile;
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, GuestSize, SnapshotId};
 
 use super::{Tools, hand_over};
-use crate::failure;
+use crate::{failure, reading};
 
 /// How snapshots made here are named inside an image: QEMU takes a name of digits for a number.
 const SNAPSHOT_PREFIX: &str = "snap-";
@@ -25,6 +27,17 @@ pub(crate) struct Seen {
     pub(crate) snapshots: Vec<SnapshotId>,
 }
 
+/// How long a tool may take that changes the tables of a qcow2 disk in place. It is a matter of seconds.
+const IN_PLACE: Duration = Duration::from_secs(600);
+
+/// A call for a tool that changes the tables of a qcow2 disk in place. `qemu-img snapshot` that is killed in the middle may
+/// leave tables that contradict each other, so the caller's deadline and cancellation count before it is started and after it
+/// has ended, and not in between.
+fn to_its_end(operation: &'static str, call: &Call) -> Result<Call, EndpointError> {
+    crate::inspect::go_on(call, operation)?;
+    Ok(Call::new().with_timeout(IN_PLACE))
+}
+
 fn location(location: &DiskLocation) -> Location {
     match location {
         DiskLocation::File(path) => Location::file(path),
@@ -34,7 +47,7 @@ fn location(location: &DiskLocation) -> Location {
 
 fn source(source: &SourceImage<'_>) -> Image<'static, Plain> {
     match source.format {
-        DiskFormat::Raw => Image::raw(Location::file(source.path)),
+        DiskFormat::Raw => Image::raw(Location::file(source.path)).opaque(),
         DiskFormat::Qcow2 => Image::qcow2(Location::file(source.path)),
     }
 }
@@ -47,7 +60,7 @@ macro_rules! with_image {
         match disk.protection {
             Protection::Plain => {
                 let $image = match disk.format {
-                    DiskFormat::Raw => Image::raw(place),
+                    DiskFormat::Raw => Image::raw(place).opaque(),
                     DiskFormat::Qcow2 => Image::qcow2(place),
                 };
                 $body
@@ -105,18 +118,24 @@ impl Tools {
         }
     }
 
-    /// Copies a plain image over a disk.
+    /// Copies a plain image over a disk. `fresh` says that the disk was made just now and nothing was written to it.
     pub(crate) fn copy_into(
         &self,
         operation: &'static str,
         call: &Call,
         disk: &Disk<'_>,
         from: &SourceImage<'_>,
+        fresh: bool,
     ) -> Result<(), EndpointError> {
         let qemu = self.qemu_img(operation)?;
         let from = source(from);
+        let mut options = ConvertOptions::fast();
+        // What was never written to a new qcow2 reads as zeros, also behind a cipher; to a raw LUKS disk, as noise.
+        if fresh && disk.format == DiskFormat::Qcow2 {
+            options = options.target_is_zero();
+        }
         with_image!(operation, disk, |image| {
-            let convert = Convert::new(&from, &image).options(ConvertOptions::fast());
+            let convert = Convert::new(&from, &image).options(options);
             qemu.convert(&convert, call)
                 .map_err(|e| failure::qemu(operation, e))
         })
@@ -147,6 +166,7 @@ impl Tools {
         to: GuestSize,
     ) -> Result<(), EndpointError> {
         let qemu = self.qemu_img(operation)?;
+        let call = &to_its_end(operation, call)?;
         with_image!(operation, disk, |image| {
             qemu.run(&Resize::grow(&image, to), call)
                 .map_err(|e| failure::qemu(operation, e))
@@ -164,6 +184,7 @@ impl Tools {
         let qemu = self.qemu_img(operation)?;
         let name = SnapshotName::new(format!("{SNAPSHOT_PREFIX}{snapshot}"))
             .map_err(|e| EndpointError::new(ErrorKind::InvalidRequest, operation, e.to_string()))?;
+        let call = &to_its_end(operation, call)?;
         with_image!(operation, disk, |image| {
             let command = match action {
                 SnapshotAction::Create => Snapshot::create(&image, &name),
@@ -217,6 +238,7 @@ impl Tools {
                 format: EncryptionFormat::Luks1,
                 key,
             } => {
+                reading::has_keyslot(operation, disk.location, disk.format)?;
                 let qemu = self.qemu_img(operation)?;
                 let (place, key) = (location(disk.location), hand_over(operation, key)?);
                 let image = match disk.format {
@@ -229,21 +251,50 @@ impl Tools {
         }
     }
 
-    /// Checks the metadata of a qcow2 disk.
+    /// Checks the metadata of a qcow2 disk. Answers how many clusters are leaked: allocated, and used for nothing. A kill or a
+    /// failure in the middle of a write leaves some; they waste space and nothing else.
     pub(crate) fn check_metadata(
         &self,
         operation: &'static str,
         call: &Call,
         disk: &Disk<'_>,
-    ) -> Result<(), EndpointError> {
+    ) -> Result<u64, EndpointError> {
+        self.check(operation, call, disk, None)
+    }
+
+    /// The same, and frees leaked clusters. Answers how many there were.
+    pub(crate) fn free_leaks(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        disk: &Disk<'_>,
+    ) -> Result<u64, EndpointError> {
+        // The look comes first: a repair writes to the image whatever it finds.
+        match self.check(operation, call, disk, None)? {
+            0 => Ok(0),
+            leaks => {
+                let call = &to_its_end(operation, call)?;
+                self.check(operation, call, disk, Some(Repair::Leaks))?;
+                Ok(leaks)
+            }
+        }
+    }
+
+    fn check(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        disk: &Disk<'_>,
+        repair: Option<Repair>,
+    ) -> Result<u64, EndpointError> {
         let qemu = self.qemu_img(operation)?;
         let report = with_image!(operation, disk, |image| {
-            qemu.run(&Check::of(&image), call)
-                .map_err(|e| failure::qemu(operation, e))
+            let check = Check::of(&image);
+            let check = repair.into_iter().fold(check, Check::repair);
+            qemu.run(&check, call).map_err(|e| failure::qemu(operation, e))
         })?;
         match report.verdict {
-            // Leaked clusters waste space and nothing else; a kill in the middle of a write leaves some.
-            Verdict::Clean | Verdict::Leaks => Ok(()),
+            Verdict::Clean | Verdict::Leaks => Ok(report.leaks),
             _ => {
                 let message = format!(
                     "{} is damaged: {} contradictions in its tables",

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use strongroom_endpoint_selector::{
     BackUpHeader, CreateDisk, Disk, DiskContent, DiskLocation, EraseKeyslots, ErrorKind, GrowDisk,
-    ReplaceContent, SnapshotAction, SnapshotDisk,
+    Protection, ReplaceContent, SnapshotAction, SnapshotDisk,
 };
 use strongroom_types::DiskFormat;
 
 use crate::bench::{Bench, pattern, raw, size, tool};
 
 /// A small file system, unmounted when dropped.
-struct Small(PathBuf);
+pub(crate) struct Small(pub(crate) PathBuf);
 
 impl Small {
     fn new(path: PathBuf, options: &str) -> Self {
@@ -20,16 +20,25 @@ impl Small {
             rustix::process::geteuid().is_root(),
             "mounting needs root: run the tests as root"
         );
+        Self::mount(path, &["-t", "tmpfs", "-o", options, "none"])
+    }
+
+    /// One of the kind that holds no file of more than 16 TiB.
+    pub(crate) fn ext4(bench: &Bench) -> Self {
+        let image = bench.path("ext4");
+        let made = tool("mkfs.ext4", &["-q", image.to_str().unwrap(), "32M"]);
+        assert_eq!(made.code, 0, "{}", made.message());
+        Self::mount(bench.path("small"), &["-o", "loop", image.to_str().unwrap()])
+    }
+
+    fn mount(path: PathBuf, what: &[&str]) -> Self {
         fs::create_dir(&path).unwrap();
-        let mounted = tool(
-            "mount",
-            &["-t", "tmpfs", "-o", options, "none", path.to_str().unwrap()],
-        );
+        let mounted = tool("mount", &[what, &[path.to_str().unwrap()]].concat());
         assert_eq!(mounted.code, 0, "{}", mounted.message());
         Self(path)
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(&self.0)
             .unwrap()
             .map(|e| e.unwrap().file_name().into_string().unwrap())
@@ -125,6 +134,121 @@ fn a_disk_on_a_full_file_system_keeps_its_key_and_can_be_erased() {
         let erased = bench.verify(&location, format, bench.luks()).unwrap_err();
         assert_eq!(erased.kind(), ErrorKind::WrongKey);
     }
+}
+
+/// The clusters that nobody refers to.
+fn leaks(path: &Path) -> u64 {
+    let checked = tool(
+        "qemu-img",
+        &["check", "--output=json", "-f", "qcow2", path.to_str().unwrap()],
+    );
+    let report: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+    report
+        .get("leaks")
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or(0)
+}
+
+/// Takes this many bytes of a filler away.
+fn shorten(filler: &Path, bytes: u64) {
+    let file = fs::File::options().write(true).open(filler).unwrap();
+    file.set_len(file.metadata().unwrap().len() - bytes).unwrap();
+}
+
+#[test]
+fn a_snapshot_that_found_no_room_wastes_none_and_the_same_request_again_takes_it() {
+    let bench = Bench::new();
+    let image = bench.path("image");
+    fs::write(&image, pattern(4 << 20)).unwrap();
+    // What is leaked behind the end of the file is seen only when the file is longer.
+    for (number, rooms) in [vec![0, 4 << 10, 0], vec![0]].into_iter().enumerate() {
+        let small = Small::new(bench.path(&number.to_string()), "size=16m");
+        let path = small.0.join("disk");
+        let content = DiskContent::Template(raw(&image));
+        bench.disk(CreateDisk::new(
+            &path,
+            DiskFormat::Qcow2,
+            size(1 << 40),
+            Protection::Plain,
+            content,
+        ));
+        let location = DiskLocation::File(path.clone());
+        let disk = Disk {
+            location: &location,
+            format: DiskFormat::Qcow2,
+            protection: Protection::Plain,
+        };
+        let id = "one".parse().unwrap();
+        let take = SnapshotDisk::new(disk, &id, SnapshotAction::Create);
+        let filler = small.0.join("filler");
+        fill(&filler);
+        for room in rooms {
+            shorten(&filler, room);
+            let full = bench.run(take).unwrap_err();
+            assert_eq!(full.kind(), ErrorKind::NoSpace, "{full}");
+            assert_eq!(leaks(&path), 0, "{number} {room}");
+        }
+        fs::remove_file(&filler).unwrap();
+        assert!(bench.disk(take).snapshots.contains(&id));
+        assert_eq!(leaks(&path), 0, "{number}");
+        bench
+            .verify(&location, DiskFormat::Qcow2, Protection::Plain)
+            .unwrap();
+    }
+}
+
+#[test]
+fn leaked_clusters_are_named_by_a_verification_and_freed_by_the_next_snapshot() {
+    let bench = Bench::new();
+    let image = bench.path("image");
+    fs::write(&image, pattern(4 << 20)).unwrap();
+    let small = Small::new(bench.path("small"), "size=16m");
+    let path = small.0.join("disk");
+    let content = DiskContent::Template(raw(&image));
+    bench.disk(CreateDisk::new(
+        &path,
+        DiskFormat::Qcow2,
+        size(4 << 20),
+        Protection::Plain,
+        content,
+    ));
+    let filler = small.0.join("filler");
+    fill(&filler);
+    shorten(&filler, 4 << 10);
+    let failed = tool(
+        "qemu-img",
+        &["snapshot", "-c", "snap-one", path.to_str().unwrap()],
+    );
+    assert_ne!(failed.code, 0);
+    let leaked = leaks(&path);
+    assert!(leaked > 0);
+    let location = DiskLocation::File(path.clone());
+    let verified = bench
+        .verify(&location, DiskFormat::Qcow2, Protection::Plain)
+        .unwrap();
+    let text = verified.checked.join("; ");
+    assert!(text.contains(&format!("{leaked} clusters")), "{text}");
+    assert!(!text.contains("is consistent"), "{text}");
+    fs::remove_file(&filler).unwrap();
+    let disk = Disk {
+        location: &location,
+        format: DiskFormat::Qcow2,
+        protection: Protection::Plain,
+    };
+    bench.disk(SnapshotDisk::new(
+        disk,
+        &"one".parse().unwrap(),
+        SnapshotAction::Create,
+    ));
+    assert_eq!(leaks(&path), 0);
+    let verified = bench
+        .verify(&location, DiskFormat::Qcow2, Protection::Plain)
+        .unwrap();
+    assert!(
+        verified
+            .checked
+            .contains(&"the metadata is consistent".to_owned())
+    );
 }
 
 #[test]

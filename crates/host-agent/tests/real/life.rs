@@ -3,13 +3,13 @@
 use std::fs;
 
 use strongroom_endpoint_selector::{
-    CompareContent, DeleteDisk, Disk, ErrorKind, FormatDevice, GrowDisk, HostAnswer, InspectDisk,
+    CompareContent, DeleteDisk, Disk, EraseKeyslots, ErrorKind, GrowDisk, HostAnswer, InspectDisk,
     OpenDirectory, Protection, ReplaceContent, Sameness, SnapshotAction, SnapshotDisk, SweepStaging,
 };
 use strongroom_secret::Passphrase;
 use strongroom_types::{DiskFormat, SnapshotId};
 
-use crate::bench::{Bench, LUKS1, pattern, raw, size, tool};
+use crate::bench::{Bench, LUKS1, pattern, raw, size};
 
 #[test]
 fn growing_is_exact_repeatable_and_one_way() {
@@ -159,65 +159,6 @@ fn raw_disks_keep_no_snapshots() {
 }
 
 #[test]
-fn a_device_is_formatted_when_it_is_blank_and_not_otherwise() {
-    let bench = Bench::new();
-    let path = bench.path("device");
-    let location = bench.at("device");
-    let format = FormatDevice::new(&location, LUKS1, &bench.key);
-    for (offset, bytes) in [(0, &b"x"[..]), ((8 << 20) - 1, b"x"), (1080, b"\x53\xef")] {
-        let mut content = vec![0; 8 << 20];
-        content[offset..offset + bytes.len()].copy_from_slice(bytes);
-        fs::write(&path, &content).unwrap();
-        let refused = bench.run(format).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{refused}");
-        assert_eq!(fs::read(&path).unwrap(), content);
-    }
-    fs::write(&path, vec![0; 8 << 20]).unwrap();
-    assert_eq!(bench.disk(format).guest, size(6 << 20));
-    assert_eq!(bench.run(format).unwrap_err().kind(), ErrorKind::AlreadyExists);
-    bench.verify(&location, DiskFormat::Raw, bench.luks()).unwrap();
-}
-
-#[test]
-fn a_loop_device_is_a_disk_like_any_other() {
-    assert!(
-        rustix::process::geteuid().is_root(),
-        "loop devices need root: run the tests as root"
-    );
-    let bench = Bench::new();
-    let backing = bench.path("backing");
-    fs::File::create(&backing).unwrap().set_len(8 << 20).unwrap();
-    let attached = tool("losetup", &["--find", "--show", backing.to_str().unwrap()]);
-    assert_eq!(attached.code, 0, "{}", attached.message());
-    let device = String::from_utf8(attached.stdout).unwrap().trim().to_owned();
-    let location = strongroom_endpoint_selector::DiskLocation::Block(device.clone().into());
-    let facts = bench.run(FormatDevice::new(&location, LUKS1, &bench.key));
-    let content = bench.path("content");
-    fs::write(&content, pattern(6 << 20)).unwrap();
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Raw,
-        protection: bench.luks(),
-    };
-    let written = bench.run(ReplaceContent::new(disk, raw(&content)));
-    let same = bench.run(CompareContent::new(disk, raw(&content)));
-    let grown = bench.run(GrowDisk::new(disk, size(7 << 20)));
-    let verified = bench.verify(&location, DiskFormat::Raw, bench.luks());
-    assert_eq!(tool("losetup", &["--detach", &device]).code, 0);
-    assert!(
-        matches!(facts, Ok(HostAnswer::Disk(ref f)) if f.guest == size(6 << 20)),
-        "{facts:?}"
-    );
-    assert!(matches!(written, Ok(HostAnswer::Disk(_))), "{written:?}");
-    assert!(
-        matches!(same, Ok(HostAnswer::Compared(Sameness::Identical))),
-        "{same:?}"
-    );
-    assert_eq!(grown.unwrap_err().kind(), ErrorKind::Unsupported);
-    verified.unwrap();
-}
-
-#[test]
 fn a_directory_is_looked_at_before_it_is_used() {
     let bench = Bench::new();
     let HostAnswer::Directory(facts) = bench.run(OpenDirectory::new(bench.place.path())).unwrap() else {
@@ -320,13 +261,29 @@ fn a_disk_that_somebody_has_open_is_left_alone() {
                     Some(bench.run(take).unwrap_err())
                 }
             };
-            [Some(grown), Some(replaced), taken]
+            let erased = bench.run(EraseKeyslots::new(&location, format)).unwrap_err();
+            let deleted = bench.run(DeleteDisk::new(location.path())).unwrap_err();
+            // Only metadata of its own keeps a disk from being verified meanwhile.
+            let verified = bench.verify(&location, format, bench.luks());
+            let unverified = match format {
+                DiskFormat::Raw => verified.map(|_| None).unwrap(),
+                DiskFormat::Qcow2 => Some(verified.unwrap_err()),
+            };
+            [
+                Some(grown),
+                Some(replaced),
+                taken,
+                Some(erased),
+                Some(deleted),
+                unverified,
+            ]
         });
         for error in refused.into_iter().flatten() {
             assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
         }
         assert!(fs::read(bench.path("disk")).unwrap() == before);
-        fs::remove_file(location.path()).unwrap();
+        bench.run(DeleteDisk::new(location.path())).unwrap();
+        assert!(!location.path().exists());
     }
 }
 
@@ -339,6 +296,8 @@ fn a_sweep_takes_what_a_killed_agent_left_and_no_disk() {
     let left = bench.path(".strongroom-staging-vol-1");
     fs::create_dir(&left).unwrap();
     fs::write(left.join("disk"), "half").unwrap();
+    // cryptsetup's wrapper has a name of its own for a backup that it has not finished.
+    fs::write(left.join(".header-backup-half"), "half").unwrap();
     for expected in [vec![left], vec![]] {
         assert_eq!(
             bench.run(SweepStaging::new(bench.place.path())).unwrap(),

@@ -9,9 +9,13 @@
 mod bench;
 mod create;
 mod erase;
+mod format;
 mod full_disk;
+mod in_place;
 mod inspect;
 mod life;
 mod names;
 mod probe;
+mod sizes;
 mod templates;
+mod unsound;

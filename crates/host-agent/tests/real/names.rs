@@ -6,12 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use strongroom_endpoint_selector::{
     BackUpHeader, CompareContent, CreateDisk, DeleteDisk, Disk, DiskContent, DiskLocation, EraseKeyslots,
-    ErrorKind, GrowDisk, HostAnswer, InspectDisk, OpenDirectory, Protection, Sameness, SnapshotAction,
-    SnapshotDisk, SweepStaging,
+    ErrorKind, FormatDevice, GrowDisk, HostAnswer, HostCommand, InspectDisk, OpenDirectory, Protection,
+    ReplaceContent, Sameness, SnapshotAction, SnapshotDisk, SweepStaging, VerifyDisk,
 };
 use strongroom_types::DiskFormat;
 
-use crate::bench::{Bench, pattern, raw, size};
+use crate::bench::{Bench, LUKS1, pattern, raw, size};
 
 #[test]
 fn disks_live_their_life_under_any_name() {
@@ -101,5 +101,53 @@ fn a_name_of_a_file_and_one_of_a_device_are_not_mixed_up() {
         bench.run(OpenDirectory::new(".".as_ref())).unwrap_err(),
     ] {
         assert_eq!(refused.kind(), ErrorKind::InvalidRequest, "{refused}");
+    }
+}
+
+#[test]
+fn a_symlink_under_the_name_of_a_disk_is_refused_and_its_target_left_alone() {
+    let bench = Bench::new();
+    let header = bench.path("header");
+    for (format, protection) in [
+        (DiskFormat::Raw, Protection::Plain),
+        (DiskFormat::Raw, bench.luks()),
+        (DiskFormat::Qcow2, bench.luks()),
+    ] {
+        bench.create("target", format, 1 << 20, protection).unwrap();
+        let (link, before) = (bench.path("link"), fs::read(bench.path("target")).unwrap());
+        std::os::unix::fs::symlink(bench.path("target"), &link).unwrap();
+        let image = bench.path("image");
+        fs::write(&image, pattern(1 << 20)).unwrap();
+        let location = DiskLocation::File(link.clone());
+        let (v, snapshot) = ("v".parse().unwrap(), "one".parse().unwrap());
+        let disk = Disk {
+            location: &location,
+            format,
+            protection,
+        };
+        for command in [
+            HostCommand::from(InspectDisk::new(&location, format, protection.format())),
+            FormatDevice::new(&v, &location, LUKS1, &bench.key).into(),
+            VerifyDisk::new(disk).into(),
+            GrowDisk::new(disk, size(2 << 20)).into(),
+            ReplaceContent::new(disk, raw(&image)).into(),
+            CompareContent::new(disk, raw(&image)).into(),
+            EraseKeyslots::new(&location, format).into(),
+            DeleteDisk::new(&link).into(),
+        ] {
+            let refused = bench.run(command).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::WrongDisk, "{refused}");
+        }
+        if format == DiskFormat::Qcow2 {
+            let take = SnapshotDisk::new(disk, &snapshot, SnapshotAction::Create);
+            assert_eq!(bench.run(take).unwrap_err().kind(), ErrorKind::WrongDisk);
+        } else if protection.key().is_some() {
+            let refused = bench.run(BackUpHeader::new(disk, &header)).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::WrongDisk);
+        }
+        assert!(fs::read(bench.path("target")).unwrap() == before);
+        assert!(link.is_symlink() && !header.exists());
+        fs::remove_file(&link).unwrap();
+        fs::remove_file(bench.path("target")).unwrap();
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use strongroom_endpoint_selector::{
-    CompareContent, CreateDisk, Disk, DiskContent, ErrorKind, HostAnswer, ReplaceContent, Sameness,
-    SourceImage,
+    CompareContent, CreateDisk, Disk, DiskContent, ErrorKind, HostAnswer, Protection, ReplaceContent,
+    Sameness, SourceImage,
 };
 use strongroom_host_agent::template_size;
 use strongroom_types::DiskFormat;
@@ -210,5 +210,31 @@ fn a_raw_image_that_is_encrypted_is_no_template() {
         fs::write(bench.path("template"), &luks).unwrap();
         let said = refused(&bench, raw(&bench.path("template")), ErrorKind::UntrustedImage);
         assert!(said.contains("has a header of LUKS"), "{said}");
+    }
+}
+
+/// Where a template is a hole, a qcow2 that was made just now needs neither tables nor time.
+#[test]
+fn holes_of_a_template_take_no_room_in_a_new_qcow2() {
+    let bench = Bench::new();
+    let template = bench.path("template");
+    let bytes = 256 << 30;
+    let made = tool(
+        "qemu-img",
+        &["create", "-q", "-f", "qcow2", template.to_str().unwrap(), "256G"],
+    );
+    assert_eq!(made.code, 0, "{}", made.message());
+    for protection in [Protection::Plain, bench.luks()] {
+        let disk = bench.path("disk");
+        let content = DiskContent::Template(qcow2(&template));
+        let facts = bench.disk(CreateDisk::new(
+            &disk,
+            DiskFormat::Qcow2,
+            size(bytes),
+            protection,
+            content,
+        ));
+        assert!(facts.allocated.get() < 4 << 20, "{} bytes", facts.allocated.get());
+        fs::remove_file(&disk).unwrap();
     }
 }

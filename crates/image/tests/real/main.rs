@@ -7,6 +7,7 @@
 )]
 
 mod bounds;
+mod costs;
 mod damage;
 mod lab;
 mod lies;

@@ -76,6 +76,28 @@ fn what_we_take_as_luks1_both_tools_take() {
     both_answers_occur(compare(&LUKS1, places(), |b| luks1(b).is_ok(), &cryptsetup));
 }
 
+/// QEMU keeps whole pages for the key material of each slot, and takes nothing that would share one.
+#[test]
+fn key_material_that_is_moved_is_taken_as_qemu_takes_it() {
+    let lab = Lab::new();
+    let taken: Vec<Vec<bool>> = (0..8)
+        .map(|slot| {
+            let place = 208 + slot * 48 + 40;
+            let sector = u32::from_be_bytes(LUKS1[place..place + 4].try_into().unwrap());
+            let moved = [-1i32, 1, 4, 5, 6].map(|by| {
+                let mut bytes = LUKS1.clone();
+                bytes[place..place + 4].copy_from_slice(&sector.wrapping_add_signed(by).to_be_bytes());
+                write(&lab.path("disk"), &bytes);
+                let they = tool("qemu-img", &["info", "-f", "luks", &lab.arg("disk")]).code == 0;
+                assert_eq!(luks1(&bytes).is_ok(), they, "slot {slot} by {by} sectors");
+                they
+            });
+            moved.to_vec()
+        })
+        .collect();
+    assert!(taken.iter().flatten().any(|they| *they) && !taken.iter().flatten().all(|they| *they));
+}
+
 #[test]
 fn what_we_take_as_luks2_cryptsetup_takes() {
     // Without the second copy, so that the changed one decides.

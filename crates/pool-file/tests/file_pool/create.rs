@@ -1,7 +1,9 @@
 use strongroom_endpoint_selector::{EndpointError, HostCommand};
 use strongroom_pool_file::FilePool;
 use strongroom_secret::Passphrase;
-use strongroom_storage_pool::{Encryption, ErrorKind, PoolDriver, Reach, SizeRule, VolumeKey};
+use strongroom_storage_pool::{
+    DiskContent, Encryption, ErrorKind, PoolDriver, Reach, SizeRule, SourceImage, VolumeKey,
+};
 use strongroom_types::{DiskFormat, EncryptionFormat};
 
 use crate::site::{MIB, config, guest, in_memory, refused};
@@ -125,6 +127,32 @@ fn a_strangers_file_under_the_name_is_not_taken_over() {
 }
 
 #[test]
+fn a_strangers_plain_raw_file_of_the_right_size_cannot_be_told_from_a_volume() {
+    let (site, node) = in_memory(config());
+    node.add_blank("/pool/v.raw", guest(MIB));
+    let taken = site.create("v", MIB, DiskFormat::Raw, VolumeKey::Plain).unwrap();
+    assert_eq!((taken.guest, taken.encryption), (guest(MIB), None));
+    assert!(!node.commands().contains(&"CreateDisk".to_owned()));
+    node.add_blank("/pool/v.qcow2", guest(MIB));
+    site.delete("v").unwrap();
+    assert!(node.paths().is_empty());
+}
+
+#[test]
+fn content_is_not_compared_with_that_of_a_volume_that_is_there() {
+    let (site, _node) = in_memory(config());
+    let made = site
+        .create("v", MIB, DiskFormat::Qcow2, site.encrypted())
+        .unwrap();
+    let template = DiskContent::Template(SourceImage {
+        path: "/templates/t".as_ref(),
+        format: DiskFormat::Raw,
+    });
+    let again = site.create_with("v", MIB, DiskFormat::Qcow2, site.encrypted(), template);
+    assert_eq!(again.unwrap(), made);
+}
+
+#[test]
 fn two_files_for_one_id_are_an_error_that_names_both() {
     let (site, node) = in_memory(config());
     site.create("v", MIB, DiskFormat::Qcow2, VolumeKey::Plain)
@@ -133,7 +161,7 @@ fn two_files_for_one_id_are_an_error_that_names_both() {
     refused(
         site.get("v"),
         ErrorKind::WrongDisk,
-        &["/pool/v.qcow2", "/pool/v.raw", "volume v"],
+        &["/pool/v.qcow2", "/pool/v.raw", "volume v", "removes both"],
     );
     refused(
         site.grow("v", 2 * MIB, VolumeKey::Plain),

@@ -1,5 +1,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Barrier;
+use std::thread;
 
 use strongroom_endpoint_selector::Protection;
 use strongroom_secret::Passphrase;
@@ -8,7 +10,7 @@ use strongroom_storage_pool::{DiskContent, ErrorKind, PoolDriver, SourceImage, V
 use strongroom_types::DiskFormat;
 
 use crate::machine::{Machine, Mount, luks1};
-use crate::site::{MIB, guest, refused};
+use crate::site::{MIB, guest, refused, volume};
 
 #[test]
 fn every_kind_of_volume_is_made_proved_grown_and_removed() {
@@ -150,6 +152,48 @@ fn a_strangers_file_is_neither_opened_nor_overwritten() {
 }
 
 #[test]
+fn two_calls_at_once_for_the_same_volume_both_get_it() {
+    let machine = Machine::new();
+    let site = machine.site();
+    let start = Barrier::new(2);
+    for (name, format) in [("a", DiskFormat::Qcow2), ("b", DiskFormat::Raw)] {
+        let create = || {
+            start.wait();
+            site.create(name, MIB, format, site.encrypted())
+        };
+        let (one, other) = thread::scope(|scope| {
+            let other = scope.spawn(create);
+            (create(), other.join().unwrap())
+        });
+        assert_eq!(one.unwrap().id, other.unwrap().id);
+    }
+    assert_eq!(machine.files(), ["a.luks.qcow2", "b.luks"]);
+}
+
+#[test]
+fn a_symlink_under_the_name_of_a_volume_leads_nowhere() {
+    let machine = Machine::new();
+    let site = machine.site();
+    let outside = machine.path("outside");
+    fs::write(&outside, vec![0; 1 << 20]).unwrap();
+    std::os::unix::fs::symlink(&outside, machine.pool().join("v.raw")).unwrap();
+    let words = &["v.raw", "symlink"];
+    refused(site.get("v"), ErrorKind::WrongDisk, words);
+    refused(
+        site.grow("v", 2 * MIB, VolumeKey::Plain),
+        ErrorKind::WrongDisk,
+        words,
+    );
+    let here = "here".parse().unwrap();
+    let attached = site.pool.attach(&site.cx(), &volume("v"), &here);
+    refused(attached, ErrorKind::WrongDisk, words);
+    let made = site.create("v", MIB, DiskFormat::Raw, VolumeKey::Plain);
+    refused(made, ErrorKind::AlreadyExists, words);
+    refused(site.delete("v"), ErrorKind::WrongDisk, &["v.raw"]);
+    assert_eq!(fs::read(&outside).unwrap(), vec![0; 1 << 20]);
+}
+
+#[test]
 fn recovery_removes_unfinished_work_and_keeps_volumes() {
     let machine = Machine::new();
     let site = machine.site();
@@ -178,7 +222,7 @@ fn a_pool_whose_file_system_vanished_is_an_error_and_not_empty() {
     ] {
         refused(result, ErrorKind::Io, &["main", "another file system"]);
     }
-    refused(mounted.get("v"), ErrorKind::Io, &["nothing is mounted"]);
+    refused(mounted.get("v"), ErrorKind::Io, &["nothing is mounted there"]);
     assert!(machine.files().is_empty());
     let mount = Mount::tmpfs(machine.pool(), "16m");
     assert_eq!(mounted.get("v").unwrap(), None);

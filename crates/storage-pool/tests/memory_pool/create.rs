@@ -191,6 +191,9 @@ fn a_format_or_a_template_that_the_pool_does_not_have_is_refused() {
     let site = Site::new(pool());
     site.pool.create(&site.cx(), &request).unwrap();
     assert_eq!(site.pool.content(&id), Some(PathBuf::from("/templates/t")));
+    // The same request with other content is the same volume, with the content that it has.
+    site.create("v", MIB, DiskFormat::Raw, VolumeKey::Plain).unwrap();
+    assert_eq!(site.pool.content(&id), Some(PathBuf::from("/templates/t")));
 }
 
 #[test]

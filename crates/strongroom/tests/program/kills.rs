@@ -112,8 +112,10 @@ fn a_tool_that_outlives_the_killed_program_is_waited_for() {
         ("-a", &["volume", "restore", "vol", "first"]),
         ("-d", &["volume", "snapshot", "vol", "first", "--delete"]),
     ] {
+        // Ends with the test's directory, should the test fail.
+        let place = machine.path().display();
         let wait = format!(
-            "case \" $* \" in *\" {action} \"*) touch \"${{0%/*}}/../waiting\"; while [ ! -e \"${{0%/*}}/../go\" ]; do read -r _ < /proc/self/stat; done;; esac; exec \"$REAL\" \"$@\""
+            "case \" $* \" in *\" {action} \"*) touch \"${{0%/*}}/../waiting\"; while [ ! -e \"${{0%/*}}/../go\" ] && [ -d {place} ]; do read -r _ < /proc/self/stat; done;; esac; exec \"$REAL\" \"$@\""
         );
         machine.replace_tool("qemu-img", &wait);
         let mut killed = machine.start(args);
