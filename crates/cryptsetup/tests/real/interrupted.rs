@@ -71,7 +71,11 @@ fn a_format_killed_at_any_instant_is_begun_anew_by_whoever_knows_its_uuid() {
             .unwrap();
         let whole = begun.elapsed();
         let mut torn = 0;
-        for step in 1..=STEPS {
+        // On a busy machine all kills of a round may miss the middle.
+        for (number, step) in (1..=2 * STEPS).cycle().take(8 * STEPS as usize).enumerate() {
+            if number >= STEPS as usize && torn > 0 {
+                break;
+            }
             let path = place.file(format!("{format}-{step}"), room(format));
             let target = Target::new(format, &path).unwrap();
             let how = fresh();

@@ -108,7 +108,7 @@ fn formatting_again_is_the_same_disk_for_the_same_volume_and_key_and_refused_to_
 /// How often a format is interrupted, at instants that are spread over the time that it takes.
 const STEPS: u32 = 16;
 /// The most, when none of them hit what they are for.
-const ROUNDS: usize = 100;
+const ROUNDS: usize = 160;
 
 #[test]
 fn a_format_that_was_stopped_at_any_instant_is_finished_by_the_same_command() {
@@ -119,7 +119,7 @@ fn a_format_that_was_stopped_at_any_instant_is_finished_by_the_same_command() {
         format(&bench, &blank(&bench, "device", 24 * MIB), luks).unwrap();
         let whole = begun.elapsed();
         let (mut torn, mut whole_header) = (0, 0);
-        for (number, step) in (1..=STEPS).cycle().take(ROUNDS).enumerate() {
+        for (number, step) in (1..=2 * STEPS).cycle().take(ROUNDS).enumerate() {
             if number >= STEPS as usize && torn > 0 && whole_header > 0 {
                 break;
             }
@@ -255,7 +255,11 @@ fn a_format_of_a_device_that_was_stopped_is_finished_by_the_same_command() {
     let bench = Bench::new();
     let (v, mut whole, mut torn) = (volume("v"), Duration::ZERO, 0);
     // The first is not stopped, and says how long it takes. On a busy machine all stops of a round may miss the middle.
-    for (number, step) in iter::once(0).chain((1..=STEPS).cycle()).take(ROUNDS).enumerate() {
+    for (number, step) in iter::once(0)
+        .chain((1..=2 * STEPS).cycle())
+        .take(ROUNDS)
+        .enumerate()
+    {
         if torn > 0 && number > STEPS as usize {
             break;
         }
