@@ -74,7 +74,7 @@ fn a_snapshot_or_a_grow_that_has_begun_is_finished_before_the_caller_is_told_of_
             verified.checked.iter().any(|c| c == "the metadata is consistent"),
             "{verified:?}"
         );
-        assert_eq!(verified.facts.snapshots, [snapshot.clone()]);
+        assert_eq!(verified.facts.snapshots, std::slice::from_ref(&snapshot));
         let expected = if action == "resize" { 2 << 20 } else { 1 << 20 };
         assert_eq!(verified.facts.guest, size(expected), "{action} was done");
     }
