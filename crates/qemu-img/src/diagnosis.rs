@@ -30,7 +30,12 @@ pub(crate) fn diagnose(operation: Operation, completed: &Completed) -> QemuImgEr
         "Read-only file system",
     ]) {
         QemuImgError::Denied { operation, message }
-    } else if ends(&["No space left on device", "Disk quota exceeded"]) {
+    } else if ends(&[
+        "No space left on device",
+        "Disk quota exceeded",
+        // As QEMU 7.2 says it of a snapshot.
+        "-28 (No space left on device)",
+    ]) {
         QemuImgError::NoSpace { operation, message }
     } else if starts(&[
         "Failed to lock byte",
@@ -155,6 +160,10 @@ mod tests {
             ),
             (
                 "qemu-img: error while writing at byte 0: No space left on device\n",
+                "NoSpace",
+            ),
+            (
+                "qemu-img: Could not create snapshot 's': -28 (No space left on device)\n",
                 "NoSpace",
             ),
             (
