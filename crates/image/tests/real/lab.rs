@@ -82,7 +82,14 @@ pub(crate) fn tool(name: &str, args: &[&str]) -> Completed {
 
 #[track_caller]
 pub(crate) fn succeeds(name: &str, args: &[&str]) -> Completed {
-    let done = tool(name, args);
+    let mut done = tool(name, args);
+    // QEMU 7.2 says so by chance where several measure the machine at once.
+    for _ in 0..50 {
+        if done.code == 0 || !done.message().contains("accurate CPU usage") {
+            break;
+        }
+        done = tool(name, args);
+    }
     assert_eq!(done.code, 0, "{name} {args:?}: {}", done.message());
     done
 }
