@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use strongroom_image::ImageError;
 
-use crate::lab::{LUKS1, LUKS2, Lab, QCOW2, QCOW2_LUKS, luks1, luks2, qcow2, tool, write};
+use crate::lab::{LUKS1, LUKS2, Lab, QCOW2, QCOW2_LUKS, luks1, luks2, qcow2, takes, write};
 
 /// A number as the headers have it.
 pub(crate) trait BigEndian {
@@ -45,7 +45,7 @@ pub(crate) fn sign(copy: &mut [u8]) {
 fn qemu_takes(format: &str, bytes: &[u8]) -> bool {
     let lab = Lab::new();
     write(&lab.path("disk"), bytes);
-    tool("qemu-img", &["info", "-f", format, &lab.arg("disk")]).code == 0
+    takes("qemu-img", &["info", "-f", format, &lab.arg("disk")])
 }
 
 #[track_caller]

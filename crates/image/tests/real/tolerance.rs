@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::lab::{LUKS1, LUKS2, Lab, QCOW2, QCOW2_LUKS, luks1, luks2, qcow2, tool, write};
+use crate::lab::{LUKS1, LUKS2, Lab, QCOW2, QCOW2_LUKS, luks1, luks2, qcow2, takes, write};
 
 /// How many headers are changed in one byte each.
 const CASES: u32 = 150;
@@ -34,7 +34,7 @@ fn compare(
             let mut bytes = sound.to_vec();
             bytes[place] ^= change;
             write(&lab.path("disk"), &bytes);
-            let (we, they) = (ours(&bytes), tool(name, &arguments).code == 0);
+            let (we, they) = (ours(&bytes), takes(name, &arguments));
             prop_assert!(
                 they || !we,
                 "we take byte {place} changed by {change:#x}, {name} does not"
@@ -88,7 +88,7 @@ fn key_material_that_is_moved_is_taken_as_qemu_takes_it() {
                 let mut bytes = LUKS1.clone();
                 bytes[place..place + 4].copy_from_slice(&sector.wrapping_add_signed(by).to_be_bytes());
                 write(&lab.path("disk"), &bytes);
-                let they = tool("qemu-img", &["info", "-f", "luks", &lab.arg("disk")]).code == 0;
+                let they = takes("qemu-img", &["info", "-f", "luks", &lab.arg("disk")]);
                 assert_eq!(luks1(&bytes).is_ok(), they, "slot {slot} by {by} sectors");
                 they
             });
