@@ -62,7 +62,7 @@ impl ControlPlane {
                 at.endpoint,
                 call,
                 &action,
-                &CompareContent::new(at.disk(&key), *with).into(),
+                &CompareContent::new(at.disk(&key), (*with).into()).into(),
             )? {
                 HostAnswer::Compared(sameness) => Ok(sameness),
                 _ => Err(odd_answer(at.endpoint, &action)),
@@ -123,7 +123,7 @@ impl ControlPlane {
                 at.endpoint,
                 call,
                 &action,
-                &ReplaceContent::new(at.disk(&key), *source).into(),
+                &ReplaceContent::new(at.disk(&key), (*source).into()).into(),
             )
             .map(drop)
         })?;

@@ -1,6 +1,6 @@
 use strongroom_passphrase_store::SealedRecord;
 use strongroom_storage_pool::{
-    CreateVolume, DiskContent, ErrorKind, PoolDriver, PoolError, SourceImage, Volume,
+    CreateVolume, ErrorKind, PoolDriver, PoolError, SourceImage, Template, Volume, VolumeContent,
 };
 use strongroom_types::{Call, GuestSize, OfferingId, PoolId, VolumeId};
 
@@ -190,11 +190,10 @@ impl ControlPlane {
     ) -> Result<Volume, ControlPlaneError> {
         let key = self.unseal(record)?;
         let content = match &new.template {
-            None => DiskContent::Blank,
-            Some(TemplateImage { path, format }) => DiskContent::Template(SourceImage {
-                path,
-                format: *format,
-            }),
+            None => VolumeContent::Blank,
+            Some(TemplateImage { path, format }) => {
+                VolumeContent::Template(Template::unnamed(SourceImage::new(path, *format)))
+            }
         };
         let request = CreateVolume::new(&record.id, record.guest, record.format, key.for_driver(), content);
         let made = candidate

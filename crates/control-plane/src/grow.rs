@@ -1,4 +1,4 @@
-use strongroom_storage_pool::{GrowVolume, PoolDriver, Volume};
+use strongroom_storage_pool::{PoolDriver, ResizeVolume, Volume};
 use strongroom_types::{Call, GuestSize, VolumeId};
 
 use crate::job::{Job, Work};
@@ -66,7 +66,7 @@ impl ControlPlane {
         key: &Key,
         to: GuestSize,
     ) -> Result<(), ControlPlaneError> {
-        let request = GrowVolume::new(&record.id, to, key.for_driver());
+        let request = ResizeVolume::new(&record.id, to, key.for_driver());
         let grown = driver
             .grow(&self.context(call), &request)
             .map_err(pool::failed(&record.pool, format!("grow volume {}", record.id)))?;

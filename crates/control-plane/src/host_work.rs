@@ -19,11 +19,7 @@ pub(crate) struct OnHost<'a> {
 impl<'a> OnHost<'a> {
     /// The disk with what opens it.
     pub(crate) fn disk(&self, key: &'a Key) -> Disk<'a> {
-        Disk {
-            location: self.location,
-            format: self.record.format,
-            protection: key.for_host(),
-        }
+        Disk::new(self.location, self.record.format, key.for_host())
     }
 }
 

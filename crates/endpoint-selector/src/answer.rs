@@ -1,10 +1,11 @@
+use std::fmt;
 use std::path::PathBuf;
 
 use strongroom_types::{
-    ByteSize, DeviceSize, DiskFormat, EncryptionFormat, GuestSize, PayloadOffset, SnapshotId,
+    ByteSize, DeviceSize, DiskFormat, EncryptionFormat, GuestSize, PayloadOffset, PoolId, SnapshotId,
 };
 
-use crate::DiskLocation;
+use crate::{DiskLocation, SourceImage};
 
 /// What a host answers. Each [`HostCommand`](crate::HostCommand) says which of these it gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,12 @@ pub enum HostAnswer {
     Directory(DirectoryFacts),
     /// The staging files that were removed.
     Swept(Vec<PathBuf>),
+    /// The names in a directory.
+    Names(Vec<String>),
+    /// What the block device is.
+    Device(DeviceFacts),
+    /// The digest of a content.
+    Digest(ContentDigest),
 }
 
 /// What a disk is, read from the disk itself.
@@ -46,6 +53,8 @@ pub struct DiskFacts {
     pub cipher: Option<String>,
     /// The snapshots inside, where the format has them.
     pub snapshots: Vec<SnapshotId>,
+    /// The plain image that the disk lies on; `None` when it stands alone.
+    pub base: Option<BaseImage>,
 }
 
 impl DiskFacts {
@@ -62,6 +71,87 @@ impl DiskFacts {
             payload_offset: PayloadOffset::NONE,
             cipher: None,
             snapshots: Vec::new(),
+            base: None,
+        }
+    }
+}
+
+/// A plain image that a disk lies on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct BaseImage {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: DiskFormat,
+}
+
+impl BaseImage {
+    /// The image at this path.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, format: DiskFormat) -> Self {
+        Self {
+            path: path.into(),
+            format,
+        }
+    }
+
+    /// The same, borrowed for a request.
+    #[must_use]
+    pub fn source(&self) -> SourceImage<'_> {
+        SourceImage::new(&self.path, self.format)
+    }
+}
+
+/// The SHA-256 (FIPS 180-4) of a content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ContentDigest {
+    /// The digest.
+    pub sha256: [u8; 32],
+    /// Of how many bytes.
+    pub bytes: GuestSize,
+}
+
+impl ContentDigest {
+    /// The digest of so many bytes.
+    #[must_use]
+    pub fn new(sha256: [u8; 32], bytes: GuestSize) -> Self {
+        Self { sha256, bytes }
+    }
+}
+
+impl fmt::Display for ContentDigest {
+    /// The digest in lower-case hexadecimal, as `sha256sum` prints it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sha256.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What a block device is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeviceFacts {
+    /// The device's own path, without symlinks.
+    pub path: PathBuf,
+    /// Its size now, as the host knows it.
+    pub size: DeviceSize,
+    /// Its serial number or world-wide name, as the kernel tells it; of a loop device the path of its file. `None` when the kernel
+    /// knows none.
+    pub serial: Option<String>,
+    /// What on this host uses it, such as a mount or a mapping; `None` when nothing does.
+    pub used_by: Option<String>,
+}
+
+impl DeviceFacts {
+    /// A device that nothing uses and that has no serial number.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, size: DeviceSize) -> Self {
+        Self {
+            path: path.into(),
+            size,
+            serial: None,
+            used_by: None,
         }
     }
 }
@@ -109,10 +199,58 @@ pub struct DirectoryFacts {
     pub free: ByteSize,
     /// Whether a file could be made there.
     pub writable: bool,
+    /// The pool that the directory was [marked](crate::MarkDirectory) for.
+    pub pool: Option<PoolId>,
+    /// How its file system is mounted, where the host can tell.
+    pub mount: Option<MountFacts>,
+    /// Whether locks of files work there.
+    pub locking: Locking,
+    /// By how many milliseconds the clock by which the file system dates its files is before (negative) or after the host's; `None` where
+    /// it was not measured.
+    pub clock_skew: Option<i64>,
+}
+
+/// How a file system is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MountFacts {
+    /// Where.
+    pub point: PathBuf,
+    /// What is mounted there, such as `/dev/sdb1` or `server:/export`.
+    pub source: String,
+    /// The kind of file system as the kernel names it, such as `nfs4`.
+    pub kind: String,
+    /// The options of the mount and of its file system, such as `ro` and `hard`.
+    pub options: Vec<String>,
+}
+
+impl MountFacts {
+    /// All facts of a mount.
+    #[must_use]
+    pub fn new(point: impl Into<PathBuf>, source: String, kind: String, options: Vec<String>) -> Self {
+        Self {
+            point: point.into(),
+            source,
+            kind,
+            options,
+        }
+    }
+}
+
+/// Whether locks of files work on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Locking {
+    /// A lock was taken and given back.
+    Works,
+    /// The file system has no locks: nothing keeps two hosts from opening one disk.
+    Missing,
+    /// It was not tried, for nothing may be written there.
+    Unknown,
 }
 
 impl DirectoryFacts {
-    /// All facts of a directory.
+    /// A directory that is marked for no pool, and of whose mount, locks and clock nothing is known.
     #[must_use]
     pub fn new(
         path: PathBuf,
@@ -129,6 +267,10 @@ impl DirectoryFacts {
             total,
             free,
             writable,
+            pool: None,
+            mount: None,
+            locking: Locking::Unknown,
+            clock_skew: None,
         }
     }
 }

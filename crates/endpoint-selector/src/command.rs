@@ -1,72 +1,8 @@
-use std::fmt::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use strongroom_types::{DiskFormat, EncryptionFormat, GuestSize, SnapshotId, VolumeId};
+use strongroom_types::{DiskFormat, EncryptionFormat, GuestSize, PoolId, SnapshotId, VolumeId};
 
-use crate::Protection;
-
-/// Where a disk is on a host. Paths are absolute.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DiskLocation {
-    /// A regular file.
-    File(PathBuf),
-    /// A block device.
-    Block(PathBuf),
-}
-
-impl DiskLocation {
-    /// The path of the file or device.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::File(path) | Self::Block(path) => path,
-        }
-    }
-}
-
-impl fmt::Display for DiskLocation {
-    /// The path on one line: control characters are escaped.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.path().to_string_lossy().chars() {
-            if c.is_control() {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                f.write_char(c)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A disk that exists, and what opens it.
-#[derive(Debug, Clone, Copy)]
-pub struct Disk<'a> {
-    /// Where it is.
-    pub location: &'a DiskLocation,
-    /// How its sectors lie there. It is said, never probed.
-    pub format: DiskFormat,
-    /// Which side of the cipher it is on.
-    pub protection: Protection<'a>,
-}
-
-/// A plain image to take content from.
-#[derive(Debug, Clone, Copy)]
-pub struct SourceImage<'a> {
-    /// Its absolute path.
-    pub path: &'a Path,
-    /// Its format. It is said, never probed.
-    pub format: DiskFormat,
-}
-
-/// What a new disk holds.
-#[derive(Debug, Clone, Copy)]
-pub enum DiskContent<'a> {
-    /// Nothing. A plain disk or a qcow2 reads as zeros; a raw LUKS disk reads as noise, because what was never written
-    /// decrypts to noise.
-    Blank,
-    /// The content of an image that somebody untrusted may have made. It is at most as large as the disk.
-    Template(SourceImage<'a>),
-}
+use crate::{ContentSource, Disk, DiskContent, DiskLocation, Protection};
 
 /// What is to be done with a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,21 +16,33 @@ pub enum SnapshotAction {
 }
 
 macro_rules! commands {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),+ $(,)? })+) => {
+    ($($(#[$doc:meta])* $name:ident {
+        $($(#[$field_doc:meta])* $field:ident: $type:ty),+ $(,)?
+        $(; $($(#[$more_doc:meta])* $more:ident: $more_type:ty),+ $(,)?)?
+    })+) => {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, Copy)]
             #[non_exhaustive]
             pub struct $name<'a> {
-                $($(#[$field_doc])* pub $field: $type),+
+                $($(#[$field_doc])* pub $field: $type,)+
+                $($($(#[$more_doc])* pub $more: $more_type,)+)?
             }
 
             impl<'a> $name<'a> {
                 /// The command with all that it needs.
                 #[must_use]
                 pub fn new($($field: $type),+) -> Self {
-                    Self { $($field),+ }
+                    Self { $($field,)+ $($($more: Default::default(),)+)? }
                 }
+                $($(
+                    $(#[$more_doc])*
+                    #[must_use]
+                    pub fn $more(mut self, $more: $more_type) -> Self {
+                        self.$more = $more;
+                        self
+                    }
+                )+)?
             }
 
             impl<'a> From<$name<'a>> for HostCommand<'a> {
@@ -124,10 +72,59 @@ macro_rules! commands {
 }
 
 commands! {
-    /// Looks at a directory that is to hold disks: it exists, is no symlink, and what file system it is on.
+    /// Looks at a directory that is to hold disks: it exists, is no symlink, what file system it is on and how that is mounted,
+    /// which pool it was [marked](MarkDirectory) for, and how far the file system's clock is from the host's.
+    ///
+    /// A file system that does not answer is [`Io`](crate::ErrorKind::Io) within the call's deadline, and at the latest after 30
+    /// seconds. Until it answers again, every command for a path on it is refused at once, and other file systems go on.
     ///
     /// Answers [`HostAnswer::Directory`](crate::HostAnswer::Directory).
     OpenDirectory {
+        /// Its absolute path.
+        path: &'a Path,
+    }
+
+    /// Marks a directory as that of a pool, for good. Marking it again for the same pool changes nothing; one that is marked for another
+    /// pool is [`AlreadyExists`](crate::ErrorKind::AlreadyExists) and stays as it is.
+    ///
+    /// Answers [`HostAnswer::Directory`](crate::HostAnswer::Directory).
+    MarkDirectory {
+        /// Its absolute path.
+        path: &'a Path,
+        /// For which pool.
+        pool: &'a PoolId,
+    }
+
+    /// Makes a directory, which only its owner may enter. One that is there already is fine; a symlink or a file is refused.
+    ///
+    /// Answers [`HostAnswer::Done`](crate::HostAnswer::Done).
+    MakeDirectory {
+        /// Its absolute path. Its parent is there.
+        path: &'a Path,
+    }
+
+    /// The names of the regular files of a directory, in no order. A directory with more than a million names is
+    /// [`Unsupported`](crate::ErrorKind::Unsupported).
+    ///
+    /// Answers [`HostAnswer::Names`](crate::HostAnswer::Names).
+    ListDirectory {
+        /// Its absolute path.
+        path: &'a Path,
+    }
+
+    /// Says which block device is at a path: its size and serial number, and whether something on this host uses it.
+    ///
+    /// Answers [`HostAnswer::Device`](crate::HostAnswer::Device).
+    IdentifyDevice {
+        /// Its absolute path.
+        path: &'a Path,
+    }
+
+    /// Has the host notice that the storage made a block device larger, and says what it is now. A device that is as the host knew
+    /// it is fine.
+    ///
+    /// Answers [`HostAnswer::Device`](crate::HostAnswer::Device).
+    RescanDevice {
         /// Its absolute path.
         path: &'a Path,
     }
@@ -174,6 +171,24 @@ commands! {
         key: &'a strongroom_secret::Passphrase,
     }
 
+    /// Writes an empty qcow2 disk onto a block device that is there and blank from end to end. What lies behind its tables is the
+    /// disk's to grow into; a guest that fills more than the device has gets an error, so the storage makes the device larger in time.
+    ///
+    /// Anything that is not blank is [`AlreadyExists`](crate::ErrorKind::AlreadyExists) and stays untouched, but for a qcow2 disk of
+    /// this size on this side of the cipher that the key opens, which is the answer, and for what the same command left when it was stopped.
+    ///
+    /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
+    FormatQcow2 {
+        /// Whose it becomes.
+        volume: &'a VolumeId,
+        /// The device.
+        location: &'a DiskLocation,
+        /// What the guest is to see, exactly.
+        guest: GuestSize,
+        /// Which side of the cipher it is on.
+        protection: Protection<'a>,
+    }
+
     /// Reads the header of a disk, without its key. What the disk is must be what the command says it is.
     ///
     /// Here and in every command that takes a [`DiskLocation`], a [`File`](DiskLocation::File) is the file itself: a symlink is
@@ -187,7 +202,10 @@ commands! {
         /// How its sectors lie there.
         format: DiskFormat,
         /// Which LUKS it has; `None` for a plain disk.
-        encryption: Option<EncryptionFormat>,
+        encryption: Option<EncryptionFormat>;
+        /// A directory of plain images, on one of which a qcow2 disk may lie; which one is in the answer. Without it, a disk that
+        /// lies on another image is [`WrongDisk`](crate::ErrorKind::WrongDisk).
+        base_in: Option<&'a Path>,
     }
 
     /// Proves a disk: the header read by two readers that agree, opened with its key, refused to another key, the
@@ -217,6 +235,27 @@ commands! {
         to: GuestSize,
     }
 
+    /// Makes a disk smaller: the guest then sees exactly `to`, and what was behind it is lost. Shrinking to the size that it has
+    /// changes nothing; a larger size is refused, and so is one that cuts into a LUKS header. A block device is made smaller by its storage.
+    ///
+    /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
+    ShrinkDisk {
+        /// The disk.
+        disk: Disk<'a>,
+        /// What the guest is to see.
+        to: GuestSize,
+    }
+
+    /// Copies into a disk that nobody has open all that it still reads from its base image, through its own cipher, and then lets go of
+    /// the base. Afterwards the disk stands alone and its content is what it was. A disk that stands alone already is fine; one that
+    /// was stopped in the middle still lies on its base, and the same command finishes it.
+    ///
+    /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
+    FlattenDisk {
+        /// The disk, with its base.
+        disk: Disk<'a>,
+    }
+
     /// Takes, restores or removes a snapshot inside a qcow2 disk that nobody has open. What a failed attempt wasted of the file
     /// is free again after the next one that succeeds.
     ///
@@ -230,18 +269,18 @@ commands! {
         action: SnapshotAction,
     }
 
-    /// Overwrites a disk that nobody has open with the content of a plain image at most as large. Beyond the image's end
-    /// the disk keeps what it had.
+    /// Overwrites a disk that nobody has open with the content of a plain image or of another disk, at most as large. Beyond its
+    /// end the disk keeps what it had. Content of an encrypted disk is never written to a plain one.
     ///
     /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
     ReplaceContent {
         /// The disk.
         disk: Disk<'a>,
         /// Where the content comes from.
-        source: SourceImage<'a>,
+        source: ContentSource<'a>,
     }
 
-    /// Compares what a guest would read with a plain image at most as large. What the disk has beyond the image's end must
+    /// Compares what a guest would read with a plain image or with another disk at most as large. What the disk has beyond its end must
     /// read as zeros, which the end of a raw LUKS disk that was never written does not.
     ///
     /// Answers [`HostAnswer::Compared`](crate::HostAnswer::Compared).
@@ -249,7 +288,18 @@ commands! {
         /// The disk.
         disk: Disk<'a>,
         /// What it should hold.
-        with: SourceImage<'a>,
+        with: ContentSource<'a>,
+    }
+
+    /// Computes the SHA-256 of what a guest reads of a disk that nobody writes to, through its cipher. Nothing of the content is written
+    /// anywhere but into memory.
+    ///
+    /// Answers [`HostAnswer::Digest`](crate::HostAnswer::Digest).
+    DigestContent {
+        /// The disk.
+        disk: Disk<'a>;
+        /// Only so many bytes from its beginning; at most the disk's guest size.
+        first: Option<GuestSize>,
     }
 
     /// Copies the header of a raw LUKS disk, key material included, into a file that is not there yet. Whoever has the file

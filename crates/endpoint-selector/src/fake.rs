@@ -93,13 +93,13 @@ impl MemoryEndpoint {
     /// Puts a blank file of this size there, in place of what has the name.
     pub fn add_blank(&self, path: impl Into<PathBuf>, size: GuestSize) {
         let path = path.into();
-        self.add(path.clone(), DiskLocation::File(path), size);
+        self.add(path.clone(), DiskLocation::file(path), size);
     }
 
     /// Puts a blank block device of this size there, in place of what has the name.
     pub fn add_blank_device(&self, path: impl Into<PathBuf>, size: GuestSize) {
         let path = path.into();
-        self.add(path.clone(), DiskLocation::Block(path), size);
+        self.add(path.clone(), DiskLocation::block(path), size);
     }
 
     fn add(&self, path: PathBuf, location: DiskLocation, size: GuestSize) {

@@ -1,5 +1,6 @@
 use strongroom_endpoint_selector::{
-    CompareContent, Disk, EndpointError, ErrorKind, HostAnswer, ReplaceContent, Sameness, SourceImage,
+    CompareContent, ContentSource, Disk, EndpointError, ErrorKind, HostAnswer, ReplaceContent, Sameness,
+    SourceImage,
 };
 use strongroom_types::{Call, EncryptionFormat};
 
@@ -33,6 +34,17 @@ fn ready(
     Ok(())
 }
 
+fn image<'a>(operation: &'static str, source: &ContentSource<'a>) -> Result<SourceImage<'a>, EndpointError> {
+    match source {
+        ContentSource::Image(image) => Ok(*image),
+        _ => Err(EndpointError::new(
+            ErrorKind::Unsupported,
+            operation,
+            "content of another disk",
+        )),
+    }
+}
+
 /// Overwrites a disk with an image.
 pub(crate) fn replace(
     tools: &Tools,
@@ -40,8 +52,9 @@ pub(crate) fn replace(
     c: &ReplaceContent<'_>,
 ) -> Result<HostAnswer, EndpointError> {
     const REPLACE: &str = "ReplaceContent";
-    ready(tools, call, REPLACE, &c.disk, &c.source)?;
-    tools.copy_into(REPLACE, call, &c.disk, &c.source, false)?;
+    let source = image(REPLACE, &c.source)?;
+    ready(tools, call, REPLACE, &c.disk, &source)?;
+    tools.copy_into(REPLACE, call, &c.disk, &source, false)?;
     inspect::prove(tools, call, REPLACE, &c.disk).map(HostAnswer::Disk)
 }
 
@@ -52,8 +65,9 @@ pub(crate) fn compare(
     c: &CompareContent<'_>,
 ) -> Result<HostAnswer, EndpointError> {
     const COMPARE: &str = "CompareContent";
-    ready(tools, call, COMPARE, &c.disk, &c.with)?;
-    let same = tools.compare(COMPARE, call, &c.disk, &c.with)?;
+    let with = image(COMPARE, &c.with)?;
+    ready(tools, call, COMPARE, &c.disk, &with)?;
+    let same = tools.compare(COMPARE, call, &c.disk, &with)?;
     Ok(HostAnswer::Compared(if same {
         Sameness::Identical
     } else {

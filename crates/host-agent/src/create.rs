@@ -35,11 +35,7 @@ pub(crate) fn create(tools: &Tools, call: &Call, c: &CreateDisk<'_>) -> Result<H
     }
     let staging = Staging::beside(c.path).map_err(|e| failure::io(CREATE, c.path, e))?;
     let location = DiskLocation::File(staging.path());
-    let disk = Disk {
-        location: &location,
-        format: c.format,
-        protection: c.protection,
-    };
+    let disk = Disk::new(&location, c.format, c.protection);
     make(tools, call, &disk, c)?;
     if let DiskContent::Template(source) = c.content {
         tools.copy_into(CREATE, call, &disk, &source, true)?;

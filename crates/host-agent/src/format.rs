@@ -15,11 +15,7 @@ pub(crate) fn format(tools: &Tools, call: &Call, c: &FormatDevice<'_>) -> Result
         format: c.format,
         key: c.key,
     };
-    let disk = Disk {
-        location: c.location,
-        format: DiskFormat::Raw,
-        protection,
-    };
+    let disk = Disk::new(c.location, DiskFormat::Raw, protection);
     let header = match unfinished::look(FORMAT, c.location, c.format, uuid)? {
         Beginning::Finished => return finished(tools, call, c, &disk),
         Beginning::Unfinished => NewHeader::over_unfinished(uuid),

@@ -23,10 +23,10 @@ pub(crate) fn grow(tools: &Tools, call: &Call, c: &GrowDisk<'_>) -> Result<HostA
         return Ok(HostAnswer::Disk(before));
     }
     match (c.disk.location, c.disk.format) {
-        (DiskLocation::Block(path), DiskFormat::Raw) => {
+        (DiskLocation::Block(device), DiskFormat::Raw) => {
             let message = format!(
                 "{} is a device of {} bytes; its storage makes it larger, and what is behind the header follows",
-                path.display(),
+                device.path.display(),
                 before.device.get()
             );
             return Err(EndpointError::new(ErrorKind::Unsupported, GROW, message));

@@ -94,10 +94,12 @@ fn refuse_another_key(
     const VERIFY: &str = "VerifyDisk";
     let other =
         Passphrase::generate().map_err(|e| EndpointError::new(ErrorKind::Io, VERIFY, e.to_string()))?;
-    let wrong = Disk {
-        protection: Protection::Luks { format, key: &other },
-        ..*disk
-    };
+    let wrong = Disk::new(
+        disk.location,
+        disk.format,
+        Protection::Luks { format, key: &other },
+    )
+    .on(disk.base);
     match tools.open_with_key(VERIFY, call, &wrong) {
         Err(e) if e.kind() == ErrorKind::WrongKey => Ok(()),
         Err(e) => Err(e),

@@ -113,11 +113,7 @@ impl Bench<'_> {
         let path = self.place.join("disk");
         let made = CreateDisk::new(&path, format, size(2048)?, protection, DiskContent::Blank);
         let location = DiskLocation::File(path.clone());
-        let disk = Disk {
-            location: &location,
-            format,
-            protection,
-        };
+        let disk = Disk::new(&location, format, protection);
         let life = create::create(self.tools, self.call, &made)
             .and_then(|_: HostAnswer| grow::grow(self.tools, self.call, &GrowDisk::new(disk, size(2049)?)))
             .and_then(|_| inspect::verify(self.tools, self.call, &VerifyDisk::new(disk)))

@@ -2,12 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use strongroom_endpoint_selector::{
-    CreateDisk, DeleteDisk, DirectoryFacts, Disk, DiskFacts, GrowDisk, Need, SnapshotDisk, SweepStaging,
-    VerifyDisk,
+    CreateDisk, DeleteDisk, DirectoryFacts, Disk, DiskContent, DiskFacts, GrowDisk, Need, SnapshotDisk,
+    SweepStaging, VerifyDisk,
 };
 use strongroom_storage_pool::{
-    Attachment, Capabilities, CreateVolume, Encryption, ErrorKind, GrowVolume, OpContext, PoolDriver,
-    PoolError, PoolUsage, SizeRule, SnapshotVolume, Volume, VolumeKey,
+    Attachment, Capabilities, CreateVolume, Encryption, ErrorKind, OpContext, PoolDriver, PoolError,
+    PoolUsage, ResizeVolume, SizeRule, SnapshotVolume, Volume, VolumeContent, VolumeKey,
 };
 use strongroom_types::{Capability, DiskFormat, HostId, PoolId, VolumeId};
 
@@ -114,11 +114,8 @@ impl FilePool {
             );
             return Err(errand.error(ErrorKind::AlreadyExists, &message));
         }
-        let disk = Disk {
-            location: &file.location(&self.config.directory, id),
-            format: request.format,
-            protection: protection(request.key),
-        };
+        let location = file.location(&self.config.directory, id);
+        let disk = Disk::new(&location, request.format, protection(request.key));
         errand.disk(file, VerifyDisk::new(disk))
     }
 
@@ -188,12 +185,20 @@ impl PoolDriver for FilePool {
         let facts = match Self::named(&errand, id)? {
             Some(found) => self.same(&errand, request, found)?,
             None => {
+                let content = match request.content {
+                    VolumeContent::Blank => DiskContent::Blank,
+                    VolumeContent::Template(template) => DiskContent::Template(template.image),
+                    _ => {
+                        let message = "this pool makes no volumes with such content";
+                        return Err(errand.error(ErrorKind::Unsupported, message));
+                    }
+                };
                 let create = CreateDisk::new(
                     location.path(),
                     request.format,
                     request.guest,
                     protection(request.key),
-                    request.content,
+                    content,
                 );
                 match errand.disk(file, create) {
                     // Another call was faster. What it made is judged as if it had been there before.
@@ -247,13 +252,9 @@ impl PoolDriver for FilePool {
         Ok(())
     }
 
-    fn grow(&self, cx: &OpContext<'_>, request: &GrowVolume<'_>) -> Result<Volume, PoolError> {
+    fn grow(&self, cx: &OpContext<'_>, request: &ResizeVolume<'_>) -> Result<Volume, PoolError> {
         let (errand, file, before) = self.open_volume(cx, "grow", request.volume, request.key)?;
-        let disk = Disk {
-            location: &before.location,
-            format: file.format,
-            protection: protection(request.key),
-        };
+        let disk = Disk::new(&before.location, file.format, protection(request.key));
         let after = errand.disk(file, GrowDisk::new(disk, request.to))?;
         if after.guest != request.to {
             let message = format!(
@@ -273,11 +274,7 @@ impl PoolDriver for FilePool {
             let message = format!("volume {} is {file}; only qcow2 keeps snapshots", request.volume);
             return Err(errand.error(ErrorKind::Unsupported, &message));
         }
-        let disk = Disk {
-            location: &before.location,
-            format: file.format,
-            protection: protection(request.key),
-        };
+        let disk = Disk::new(&before.location, file.format, protection(request.key));
         let after = errand.disk(file, SnapshotDisk::new(disk, request.snapshot, request.action))?;
         Ok(volume(request.volume, after))
     }

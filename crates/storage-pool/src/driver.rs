@@ -1,10 +1,10 @@
 use std::fmt;
 
-use strongroom_types::{HostId, PoolId, VolumeId};
+use strongroom_types::{HostId, PoolId, TemplateId, VolumeId};
 
 use crate::{
-    Attachment, Capabilities, CreateVolume, GrowVolume, OpContext, PoolError, PoolUsage, SnapshotVolume,
-    Volume,
+    Attachment, Capabilities, CloneVolume, CreateVolume, FlattenVolume, LimitVolume, OpContext, PoolError,
+    PoolUsage, ResizeVolume, SnapshotGroup, SnapshotVolume, Volume,
 };
 
 /// A pool of volumes: what a storage driver author implements.
@@ -20,6 +20,15 @@ pub trait PoolDriver: Send + Sync + fmt::Debug {
 
     /// What the pool can do. The answer does not change while the driver lives.
     fn capabilities(&self) -> Capabilities;
+
+    /// Makes the storage ready for being this pool, before its first use; again is fine.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](crate::ErrorKind::AlreadyExists) when the storage is another pool's; other [`PoolError`]s when it is not what
+    /// the driver was told to expect.
+    fn prepare(&self, _: &OpContext<'_>) -> Result<(), PoolError> {
+        Ok(())
+    }
 
     /// How full the pool is.
     ///
@@ -76,26 +85,93 @@ pub trait PoolDriver: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`PoolError`]; then the volume opens with its key and has the old size or the new one.
-    fn grow(&self, _: &OpContext<'_>, _: &GrowVolume<'_>) -> Result<Volume, PoolError> {
-        Err(PoolError::unsupported(
-            "grow",
-            format!("pool {} does not grow volumes", self.pool()),
-        ))
+    fn grow(&self, _: &OpContext<'_>, _: &ResizeVolume<'_>) -> Result<Volume, PoolError> {
+        Err(unsupported("grow", self.pool(), "does not grow volumes"))
     }
 
-    /// Takes, restores or removes a snapshot of a volume that nobody has open. Taking one that is there and removing one
-    /// that is not change nothing. After a restore the volume has the content and the size of the time of the snapshot, and
-    /// opens with its key.
+    /// Makes a volume smaller: the guest then sees exactly the size that was asked for, and what was behind it is lost. Shrinking to the
+    /// size that it has changes nothing; a larger size is [`InvalidRequest`](crate::ErrorKind::InvalidRequest).
     ///
-    /// Requires the volume's format in [`Capabilities::snapshot_offline`].
+    /// Requires [`Capabilities::shrink`], and that nobody has the volume open.
+    ///
+    /// # Errors
+    /// [`PoolError`]; then the volume opens with its key and has the old size or the new one.
+    fn shrink(&self, _: &OpContext<'_>, _: &ResizeVolume<'_>) -> Result<Volume, PoolError> {
+        Err(unsupported("shrink", self.pool(), "does not shrink volumes"))
+    }
+
+    /// Takes, restores or removes a snapshot of a volume. Taking one that is there and removing one that is not change nothing.
+    /// After a restore the volume has the content and the size of the time of the snapshot, is on the same side of the cipher, and
+    /// opens with its key. A snapshot that is not there is [`NotFound`](crate::ErrorKind::NotFound) to a restore.
+    ///
+    /// Requires the volume's format in [`Capabilities::snapshot_offline`] while nobody has the volume open, in
+    /// [`Capabilities::snapshot_online`] while somebody has, and [`Capabilities::revert`] for a restore.
     ///
     /// # Errors
     /// [`PoolError`]; then the volume opens with its key, and the same request again finishes it.
     fn snapshot(&self, _: &OpContext<'_>, _: &SnapshotVolume<'_>) -> Result<Volume, PoolError> {
-        Err(PoolError::unsupported(
-            "snapshot",
-            format!("pool {} keeps no snapshots", self.pool()),
+        Err(unsupported("snapshot", self.pool(), "keeps no snapshots"))
+    }
+
+    /// Takes a snapshot of several volumes, all of the same instant: what is in one is in all that was written before it. Volumes that have
+    /// a snapshot of this name already are [`AlreadyExists`](crate::ErrorKind::AlreadyExists) unless all of them have it, which
+    /// changes nothing. The answer is in the order of the request.
+    ///
+    /// Requires [`Capabilities::snapshot_group`].
+    ///
+    /// # Errors
+    /// [`PoolError`]; then none of them has the snapshot, or the same request again finishes it.
+    fn snapshot_group(&self, _: &OpContext<'_>, _: &SnapshotGroup<'_>) -> Result<Vec<Volume>, PoolError> {
+        Err(unsupported(
+            "snapshot_group",
+            self.pool(),
+            "keeps no snapshots of several volumes at one instant",
         ))
+    }
+
+    /// Makes a new volume with the content, the size and the format of another of this pool. For what exists already under its id, and
+    /// after a failure, what [`create`](Self::create) says holds. The source is not changed.
+    ///
+    /// Requires the kind in [`Capabilities::clone`]. A clone with [`CloneKey::Own`](crate::CloneKey::Own) opens with that key and not
+    /// with the source's, not even with the source's header put in front of it.
+    ///
+    /// # Errors
+    /// [`PoolError`]; [`NotFound`](crate::ErrorKind::NotFound) when there is no source.
+    fn clone_volume(&self, _: &OpContext<'_>, _: &CloneVolume<'_>) -> Result<Volume, PoolError> {
+        Err(unsupported("clone_volume", self.pool(), "does not clone volumes"))
+    }
+
+    /// Copies into a volume all that it still reads from its template, through its cipher: afterwards it depends on no template, and its
+    /// content is what it was. A volume that stands alone is fine.
+    ///
+    /// Requires the volume's format in [`Capabilities::overlays`], and that nobody has it open.
+    ///
+    /// # Errors
+    /// [`PoolError`]; then the volume opens with its key, has its content, and the same call again finishes it.
+    fn flatten(&self, _: &OpContext<'_>, _: &FlattenVolume<'_>) -> Result<Volume, PoolError> {
+        Err(unsupported(
+            "flatten",
+            self.pool(),
+            "makes no overlays, so there are none to flatten",
+        ))
+    }
+
+    /// Limits how fast a volume may be. The same limits again change nothing.
+    ///
+    /// Requires [`Capabilities::qos`].
+    ///
+    /// # Errors
+    /// [`PoolError`]; then the old limits hold, or the new ones.
+    fn limit(&self, _: &OpContext<'_>, _: &LimitVolume<'_>) -> Result<(), PoolError> {
+        Err(unsupported("limit", self.pool(), "does not limit volumes"))
+    }
+
+    /// Removes what the pool keeps of a template. One that it keeps nothing of is fine.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::ErrorKind::Busy) while a volume still reads from it; other [`PoolError`]s when something may still be there.
+    fn forget_template(&self, _: &OpContext<'_>, _: &TemplateId) -> Result<(), PoolError> {
+        Ok(())
     }
 
     /// Removes what work that never ended left behind. Required: no other call of this pool is running.
@@ -105,6 +181,10 @@ pub trait PoolDriver: Send + Sync + fmt::Debug {
     fn recover(&self, _: &OpContext<'_>) -> Result<(), PoolError> {
         Ok(())
     }
+}
+
+fn unsupported(operation: &'static str, pool: &PoolId, what: &str) -> PoolError {
+    PoolError::unsupported(operation, format!("pool {pool} {what}"))
 }
 
 macro_rules! forward {
@@ -135,8 +215,29 @@ macro_rules! forward {
             fn detach(&self, cx: &OpContext<'_>, volume: &VolumeId, host: &HostId) -> Result<(), PoolError> {
                 (**self).detach(cx, volume, host)
             }
-            fn grow(&self, cx: &OpContext<'_>, request: &GrowVolume<'_>) -> Result<Volume, PoolError> {
+            fn prepare(&self, cx: &OpContext<'_>) -> Result<(), PoolError> {
+                (**self).prepare(cx)
+            }
+            fn grow(&self, cx: &OpContext<'_>, request: &ResizeVolume<'_>) -> Result<Volume, PoolError> {
                 (**self).grow(cx, request)
+            }
+            fn shrink(&self, cx: &OpContext<'_>, request: &ResizeVolume<'_>) -> Result<Volume, PoolError> {
+                (**self).shrink(cx, request)
+            }
+            fn snapshot_group(&self, cx: &OpContext<'_>, request: &SnapshotGroup<'_>) -> Result<Vec<Volume>, PoolError> {
+                (**self).snapshot_group(cx, request)
+            }
+            fn clone_volume(&self, cx: &OpContext<'_>, request: &CloneVolume<'_>) -> Result<Volume, PoolError> {
+                (**self).clone_volume(cx, request)
+            }
+            fn flatten(&self, cx: &OpContext<'_>, request: &FlattenVolume<'_>) -> Result<Volume, PoolError> {
+                (**self).flatten(cx, request)
+            }
+            fn limit(&self, cx: &OpContext<'_>, request: &LimitVolume<'_>) -> Result<(), PoolError> {
+                (**self).limit(cx, request)
+            }
+            fn forget_template(&self, cx: &OpContext<'_>, template: &TemplateId) -> Result<(), PoolError> {
+                (**self).forget_template(cx, template)
             }
             fn snapshot(&self, cx: &OpContext<'_>, request: &SnapshotVolume<'_>) -> Result<Volume, PoolError> {
                 (**self).snapshot(cx, request)

@@ -1,5 +1,7 @@
-use strongroom_endpoint_selector::DiskLocation;
-use strongroom_types::{ByteSize, DeviceSize, DiskFormat, EncryptionFormat, GuestSize, SnapshotId, VolumeId};
+use strongroom_endpoint_selector::{BaseImage, DiskLocation};
+use strongroom_types::{
+    ByteSize, DeviceSize, DiskFormat, EncryptionFormat, GuestSize, SnapshotId, TemplateId, VolumeId,
+};
 
 /// A volume as its pool sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct Volume {
     pub allocated: ByteSize,
     /// The snapshots that are kept inside it.
     pub snapshots: Vec<SnapshotId>,
+    /// The template that the volume still reads from, whose content lies in clear in the storage; `None` when it stands alone.
+    pub overlay_of: Option<TemplateId>,
 }
 
 impl Volume {
@@ -39,6 +43,7 @@ impl Volume {
             device,
             allocated: ByteSize::default(),
             snapshots: Vec::new(),
+            overlay_of: None,
         }
     }
 }
@@ -53,16 +58,22 @@ pub struct Attachment {
     pub format: DiskFormat,
     /// With which LUKS the host opens it; `None` when it is plain for the host.
     pub encryption: Option<EncryptionFormat>,
+    /// The plain image that the disk lies on; `None` when it stands alone.
+    pub base: Option<BaseImage>,
+    /// What the guest discards may be passed on to the storage.
+    pub discard: bool,
 }
 
 impl Attachment {
-    /// All there is to know.
+    /// A disk that stands alone, whose discards stay with the host.
     #[must_use]
     pub fn new(location: DiskLocation, format: DiskFormat, encryption: Option<EncryptionFormat>) -> Self {
         Self {
             location,
             format,
             encryption,
+            base: None,
+            discard: false,
         }
     }
 }

@@ -12,6 +12,8 @@ pub enum Capability {
     PlainImages,
     /// Makes, opens and resizes qcow2 images with LUKS1 inside.
     Qcow2Luks,
+    /// Makes encrypted qcow2 overlays on plain base images, and flattens them.
+    EncryptedOverlay,
     /// Makes raw LUKS1 disks that both cryptsetup and QEMU open.
     RawLuks1,
     /// Makes and unlocks LUKS2 disks with cryptsetup.
@@ -26,9 +28,10 @@ pub enum Capability {
 
 impl Capability {
     /// Every capability, in the order in which it is reported.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PlainImages,
         Self::Qcow2Luks,
+        Self::EncryptedOverlay,
         Self::RawLuks1,
         Self::Luks2,
         Self::DmCrypt,
@@ -42,6 +45,7 @@ impl Capability {
         match self {
             Self::PlainImages => "plain-images",
             Self::Qcow2Luks => "qcow2-luks",
+            Self::EncryptedOverlay => "encrypted-overlay",
             Self::RawLuks1 => "raw-luks1",
             Self::Luks2 => "luks2",
             Self::DmCrypt => "dm-crypt",

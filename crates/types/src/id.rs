@@ -92,6 +92,10 @@ id!(
     SnapshotId
 );
 id!(
+    /// Names a template: an image from which volumes are made.
+    TemplateId
+);
+id!(
     /// Names a storage pool.
     PoolId
 );

@@ -17,5 +17,6 @@ pub use format::{DiskFormat, EncryptionFormat, ParseFormatError};
 pub use geometry::{Geometry, GeometryError, PayloadOffset};
 pub use host::{HostFacts, HostState};
 pub use id::{
-    ClusterId, HostId, JobId, OfferingId, ParseIdError, PassphraseId, PoolId, SnapshotId, VolumeId, ZoneId,
+    ClusterId, HostId, JobId, OfferingId, ParseIdError, PassphraseId, PoolId, SnapshotId, TemplateId,
+    VolumeId, ZoneId,
 };

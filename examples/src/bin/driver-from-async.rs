@@ -10,7 +10,7 @@ use strongroom_endpoint_selector::RegisteredEndpoints;
 use strongroom_endpoint_selector::fake::MemoryEndpoint;
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::fake::MemoryPool;
-use strongroom_storage_pool::{CreateVolume, DiskContent, ErrorKind, OpContext, PoolDriver, VolumeKey};
+use strongroom_storage_pool::{CreateVolume, ErrorKind, OpContext, PoolDriver, VolumeContent, VolumeKey};
 use strongroom_types::{
     Call, Cancellation, Capability, DiskFormat, Finding, GuestSize, HostFacts, PoolId, VolumeId,
 };
@@ -54,7 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     GuestSize::new(1 << 30)?,
                     DiskFormat::Qcow2,
                     VolumeKey::Encrypted(&key),
-                    DiskContent::Blank,
+                    VolumeContent::Blank,
                 );
                 driver.create(&OpContext::new(&call, &*endpoints), &request)?;
                 Ok(volume)
@@ -74,7 +74,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         GuestSize::new(1 << 30)?,
         DiskFormat::Qcow2,
         VolumeKey::Plain,
-        DiskContent::Blank,
+        VolumeContent::Blank,
     );
     match driver.create(&OpContext::new(&call, &*endpoints), &request) {
         Ok(_) => Err("a cancelled call made a volume".into()),

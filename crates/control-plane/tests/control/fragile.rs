@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use strongroom_endpoint_selector::fake::MemoryEndpoint;
 use strongroom_endpoint_selector::{Endpoint, EndpointError, ErrorKind, HostAnswer, HostCommand};
 use strongroom_storage_pool::{
-    Attachment, Capabilities, CreateVolume, GrowVolume, OpContext, PoolDriver, PoolError, PoolUsage,
+    Attachment, Capabilities, CreateVolume, OpContext, PoolDriver, PoolError, PoolUsage, ResizeVolume,
     SnapshotVolume, Volume,
 };
 use strongroom_types::{Call, HostFacts, HostId, PoolId, VolumeId};
@@ -179,7 +179,7 @@ impl PoolDriver for FragileDriver {
     fn detach(&self, cx: &OpContext<'_>, volume: &VolumeId, host: &HostId) -> Result<(), PoolError> {
         self.on_fuse("detach", || self.inner.detach(cx, volume, host))
     }
-    fn grow(&self, cx: &OpContext<'_>, request: &GrowVolume<'_>) -> Result<Volume, PoolError> {
+    fn grow(&self, cx: &OpContext<'_>, request: &ResizeVolume<'_>) -> Result<Volume, PoolError> {
         self.on_fuse("grow", || self.inner.grow(cx, request))
     }
     fn snapshot(&self, cx: &OpContext<'_>, request: &SnapshotVolume<'_>) -> Result<Volume, PoolError> {

@@ -82,11 +82,7 @@ fn a_disk_that_the_key_does_not_open_is_not_overwritten() {
         format: EncryptionFormat::Luks1,
         key: &key,
     };
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Qcow2,
-        protection,
-    };
+    let disk = Disk::new(&location, DiskFormat::Qcow2, protection);
     site.host
         .run(&Call::new(), &VerifyDisk::new(disk).into())
         .unwrap();
@@ -255,14 +251,15 @@ fn a_whole_disk_in_the_place_of_a_header_backup_is_not_touched() {
                 "/backups/vol is not the header backup that was made there but a whole disk, and stays as it is"
             ]
         );
-        let disk = Disk {
-            location: &DiskLocation::File(path),
-            format: DiskFormat::Raw,
-            protection: Protection::Luks {
+        let location = DiskLocation::File(path);
+        let disk = Disk::new(
+            &location,
+            DiskFormat::Raw,
+            Protection::Luks {
                 format: luks,
                 key: &key,
             },
-        };
+        );
         let opened = site.host.run(&Call::new(), &VerifyDisk::new(disk).into());
         opened.unwrap();
         assert_eq!(site.count("header_backups"), 0);

@@ -13,14 +13,14 @@ fn behind_its_back(site: &Site, control: &ControlPlane, snapshot: &str, action: 
     let snapshot: SnapshotId = id(snapshot);
     control
         .with_key(&record.id, |key| {
-            let disk = Disk {
-                location: &location,
-                format: record.format,
-                protection: Protection::Luks {
+            let disk = Disk::new(
+                &location,
+                record.format,
+                Protection::Luks {
                     format: EncryptionFormat::Luks1,
                     key,
                 },
-            };
+            );
             let command = SnapshotDisk::new(disk, &snapshot, action);
             site.host.run(&Call::new(), &command.into()).unwrap();
         })

@@ -7,8 +7,8 @@ use strongroom_types::{Call, DiskFormat, HostFacts, Interrupted};
 use super::disk::FakeDisk;
 use super::{MemoryEndpoint, State, lock};
 use crate::{
-    BackUpHeader, CreateDisk, Disk, DiskContent, DiskLocation, Endpoint, EndpointError, EraseKeyslots,
-    ErrorKind, FormatDevice, HostAnswer, HostCommand, Protection, SourceImage, Verification,
+    BackUpHeader, ContentSource, CreateDisk, Disk, DiskContent, DiskLocation, Endpoint, EndpointError,
+    EraseKeyslots, ErrorKind, FormatDevice, HostAnswer, HostCommand, Protection, SourceImage, Verification,
 };
 
 fn existing<'d>(
@@ -27,31 +27,60 @@ fn taken(operation: &'static str, path: &Path) -> EndpointError {
     EndpointError::new(ErrorKind::AlreadyExists, operation, message)
 }
 
+fn content_path<'a>(source: &ContentSource<'a>) -> &'a Path {
+    match source {
+        ContentSource::Image(image) => image.path,
+        ContentSource::Disk(disk) => disk.location.path(),
+    }
+}
+
 /// Every path that a command names.
 fn paths<'a>(command: &HostCommand<'a>) -> [Option<&'a Path>; 2] {
     match *command {
         HostCommand::OpenDirectory(c) => [Some(c.path), None],
         HostCommand::CreateDisk(c) => match c.content {
             DiskContent::Blank => [Some(c.path), None],
-            DiskContent::Template(source) => [Some(c.path), Some(source.path)],
+            DiskContent::Template(source) | DiskContent::Overlay(source) => [Some(c.path), Some(source.path)],
+            DiskContent::Copy(disk) | DiskContent::Declassified(disk, _) => {
+                [Some(c.path), Some(disk.location.path())]
+            }
         },
         HostCommand::FormatDevice(c) => [Some(c.location.path()), None],
         HostCommand::InspectDisk(c) => [Some(c.location.path()), None],
         HostCommand::VerifyDisk(c) => [Some(c.disk.location.path()), None],
         HostCommand::GrowDisk(c) => [Some(c.disk.location.path()), None],
         HostCommand::SnapshotDisk(c) => [Some(c.disk.location.path()), None],
-        HostCommand::ReplaceContent(c) => [Some(c.disk.location.path()), Some(c.source.path)],
-        HostCommand::CompareContent(c) => [Some(c.disk.location.path()), Some(c.with.path)],
+        HostCommand::ReplaceContent(c) => [Some(c.disk.location.path()), Some(content_path(&c.source))],
+        HostCommand::CompareContent(c) => [Some(c.disk.location.path()), Some(content_path(&c.with))],
         HostCommand::BackUpHeader(c) => [Some(c.disk.location.path()), Some(c.to)],
         HostCommand::EraseKeyslots(c) => [Some(c.location.path()), None],
         HostCommand::DeleteDisk(c) => [Some(c.path), None],
         HostCommand::SweepStaging(c) => [Some(c.path), None],
+        HostCommand::MarkDirectory(c) => [Some(c.path), None],
+        HostCommand::MakeDirectory(c) => [Some(c.path), None],
+        HostCommand::ListDirectory(c) => [Some(c.path), None],
+        HostCommand::IdentifyDevice(c) => [Some(c.path), None],
+        HostCommand::RescanDevice(c) => [Some(c.path), None],
+        HostCommand::FormatQcow2(c) => [Some(c.location.path()), None],
+        HostCommand::ShrinkDisk(c) => [Some(c.disk.location.path()), None],
+        HostCommand::FlattenDisk(c) => [Some(c.disk.location.path()), None],
+        HostCommand::DigestContent(c) => [Some(c.disk.location.path()), None],
     }
 }
 
 impl State {
     fn image_size(&self, source: &SourceImage<'_>) -> Option<u64> {
         self.images.get(source.path).map(|size| size.get())
+    }
+
+    fn content_size(&self, source: &ContentSource<'_>) -> Option<u64> {
+        match source {
+            ContentSource::Image(image) => self.image_size(image),
+            ContentSource::Disk(disk) => self
+                .disks
+                .get(disk.location.path())
+                .map(|there| there.facts().guest.get()),
+        }
     }
 
     fn create(
@@ -179,20 +208,25 @@ impl MemoryEndpoint {
                 Ok(HostAnswer::Disk(disk.facts()))
             }
             HostCommand::ReplaceContent(c) => {
-                let size = state.image_size(&c.source);
+                let size = state.content_size(&c.source);
                 let disk = state.opened(name, &c.disk, self.fingerprint(c.disk.protection))?;
-                disk.replace(name, c.source.path, size)?;
+                disk.replace(name, content_path(&c.source), size)?;
                 Ok(HostAnswer::Disk(disk.facts()))
             }
             HostCommand::CompareContent(c) => {
-                let size = state.image_size(&c.with);
+                let size = state.content_size(&c.with);
                 let disk = state.opened(name, &c.disk, self.fingerprint(c.disk.protection))?;
-                disk.compare(name, c.with.path, size).map(HostAnswer::Compared)
+                disk.compare(name, content_path(&c.with), size)
+                    .map(HostAnswer::Compared)
             }
             HostCommand::BackUpHeader(c) => state.back_up(name, c, self.fingerprint(c.disk.protection)),
             HostCommand::EraseKeyslots(c) => state.erase(name, c),
             HostCommand::DeleteDisk(c) => state.delete(name, c.path),
             HostCommand::SweepStaging(_) => Ok(HostAnswer::Swept(Vec::new())),
+            other => {
+                let message = "not in memory";
+                Err(EndpointError::new(ErrorKind::Unsupported, other.name(), message))
+            }
         }
     }
 }

@@ -22,16 +22,12 @@ fn with_a_disk<'d>(desk: &'d Desk, format: DiskFormat, protection: Protection<'d
 }
 
 fn disk<'a>(facts: &'a DiskFacts, protection: Protection<'a>) -> Disk<'a> {
-    Disk {
-        location: &facts.location,
-        format: facts.format,
-        protection,
-    }
+    Disk::new(&facts.location, facts.format, protection)
 }
 
 #[track_caller]
 fn compared(desk: &Desk, disk: Disk<'_>, with: &str) -> Sameness {
-    match desk.run(CompareContent::new(disk, image(with))).unwrap() {
+    match desk.run(CompareContent::new(disk, image(with).into())).unwrap() {
         HostAnswer::Compared(sameness) => sameness,
         other => panic!("not compared: {other:?}"),
     }
@@ -60,8 +56,11 @@ fn a_blank_disk_holds_no_image() {
 fn an_image_that_nobody_described_is_as_large_as_the_disk() {
     let desk = Desk::new();
     let made = desk.create("/p/v", DiskFormat::Raw, desk.luks1());
-    desk.run(ReplaceContent::new(disk(&made, desk.luks1()), image("/any")))
-        .unwrap();
+    desk.run(ReplaceContent::new(
+        disk(&made, desk.luks1()),
+        image("/any").into(),
+    ))
+    .unwrap();
     assert_eq!(
         compared(&desk, disk(&made, desk.luks1()), "/any"),
         Sameness::Identical
@@ -73,10 +72,11 @@ fn beyond_the_images_end_the_disk_keeps_what_it_had() {
     let desk = Desk::new();
     let made = with_a_disk(&desk, DiskFormat::Qcow2, desk.luks1());
     let disk = disk(&made, desk.luks1());
-    desk.run(ReplaceContent::new(disk, image("/short"))).unwrap();
+    desk.run(ReplaceContent::new(disk, image("/short").into()))
+        .unwrap();
     assert_eq!(compared(&desk, disk, "/short"), Sameness::Different);
     assert_eq!(compared(&desk, disk, "/one"), Sameness::Different);
-    desk.run(ReplaceContent::new(disk, image("/one"))).unwrap();
+    desk.run(ReplaceContent::new(disk, image("/one").into())).unwrap();
     assert_eq!(compared(&desk, disk, "/one"), Sameness::Identical);
 }
 
@@ -111,12 +111,12 @@ fn an_image_larger_than_the_disk_is_refused_and_changes_nothing() {
     let made = with_a_disk(&desk, DiskFormat::Qcow2, desk.luks1());
     let disk = disk(&made, desk.luks1());
     refused(
-        desk.run(ReplaceContent::new(disk, image("/long"))),
+        desk.run(ReplaceContent::new(disk, image("/long").into())),
         ErrorKind::InvalidRequest,
         &["/long"],
     );
     refused(
-        desk.run(CompareContent::new(disk, image("/long"))),
+        desk.run(CompareContent::new(disk, image("/long").into())),
         ErrorKind::InvalidRequest,
         &["/long"],
     );

@@ -86,11 +86,11 @@ impl Desk {
         facts: &DiskFacts,
         protection: Protection<'_>,
     ) -> Result<HostAnswer, EndpointError> {
-        self.run(VerifyDisk::new(Disk {
-            location: &facts.location,
-            format: facts.format,
+        self.run(VerifyDisk::new(Disk::new(
+            &facts.location,
+            facts.format,
             protection,
-        }))
+        )))
     }
 }
 

@@ -25,7 +25,7 @@ fn format_for(
 fn a_formatted_device_is_the_disks_from_end_to_end() {
     let desk = Desk::new();
     desk.node.add_blank_device("/dev/vdb", guest(64 * MIB));
-    let location = DiskLocation::Block("/dev/vdb".into());
+    let location = DiskLocation::block("/dev/vdb");
     let HostAnswer::Disk(disk) = format(&desk, &location).unwrap() else {
         panic!("not a disk")
     };
@@ -81,7 +81,7 @@ fn a_device_without_room_behind_the_header_and_one_that_is_not_there_are_refused
 fn formatting_again_is_the_same_disk_for_the_same_volume_and_key_and_refused_to_everybody_else() {
     let desk = Desk::new();
     desk.node.add_blank_device("/dev/vdb", guest(64 * MIB));
-    let location = DiskLocation::Block("/dev/vdb".into());
+    let location = DiskLocation::block("/dev/vdb");
     let made = format(&desk, &location).unwrap();
     assert_eq!(format(&desk, &location).unwrap(), made);
     let other = Passphrase::generate().unwrap();
@@ -100,14 +100,10 @@ fn formatting_again_is_the_same_disk_for_the_same_volume_and_key_and_refused_to_
 fn a_device_grows_with_its_storage_and_growing_the_disk_then_confirms_it() {
     let desk = Desk::new();
     desk.node.add_blank_device("/dev/vdb", guest(64 * MIB));
-    let location = DiskLocation::Block("/dev/vdb".into());
+    let location = DiskLocation::block("/dev/vdb");
     format(&desk, &location).unwrap();
     let protection = luks(EncryptionFormat::Luks2, &desk.key);
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Raw,
-        protection,
-    };
+    let disk = Disk::new(&location, DiskFormat::Raw, protection);
     let larger = GrowDisk::new(disk, guest(80 * MIB));
     refused(desk.run(larger), ErrorKind::Unsupported, &["/dev/vdb"]);
     assert!(!desk.node.grow_device("/dev/vdb".as_ref(), device(32 * MIB)));
@@ -132,7 +128,7 @@ fn only_a_device_grows_below_its_disk() {
 fn a_device_that_its_storage_removes_is_not_found() {
     let desk = Desk::new();
     desk.node.add_blank_device("/dev/vdb", guest(64 * MIB));
-    let location = DiskLocation::Block("/dev/vdb".into());
+    let location = DiskLocation::block("/dev/vdb");
     assert!(desk.node.remove("/dev/vdb".as_ref()));
     assert!(!desk.node.remove("/dev/vdb".as_ref()));
     refused(format(&desk, &location), ErrorKind::NotFound, &["/dev/vdb"]);

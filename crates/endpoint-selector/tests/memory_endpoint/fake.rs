@@ -69,7 +69,7 @@ fn an_answer_can_be_lost_after_the_work_is_done() {
         matches!(command, HostCommand::FormatDevice(_)).then_some(lost)
     });
     desk.node.add_blank_device("/dev/vdb", guest(64 * MIB));
-    let (volume, location) = ("v".parse().unwrap(), DiskLocation::Block("/dev/vdb".into()));
+    let (volume, location) = ("v".parse().unwrap(), DiskLocation::block("/dev/vdb"));
     let format = FormatDevice::new(&volume, &location, EncryptionFormat::Luks1, &desk.key);
     refused(desk.run(format), ErrorKind::Deadline, &["no answer"]);
     let inspect = InspectDisk::new(&location, DiskFormat::Raw, Some(EncryptionFormat::Luks1));

@@ -8,11 +8,7 @@ use strongroom_types::{DiskFormat, EncryptionFormat};
 use crate::desk::{Desk, MIB, file, guest, image, luks, refused};
 
 fn disk<'a>(facts: &'a DiskFacts, protection: Protection<'a>) -> Disk<'a> {
-    Disk {
-        location: &facts.location,
-        format: facts.format,
-        protection,
-    }
+    Disk::new(&facts.location, facts.format, protection)
 }
 
 #[test]
@@ -34,7 +30,7 @@ fn only_its_key_opens_a_disk_whatever_is_to_be_done_with_it() {
             kind,
             &[],
         );
-        refused(desk.run(ReplaceContent::new(disk, image("/t"))), kind, &[]);
+        refused(desk.run(ReplaceContent::new(disk, image("/t").into())), kind, &[]);
     }
     assert_eq!(desk.inspect(&made), made);
     let HostAnswer::Verified(verified) = desk.verify(&made, desk.luks1()).unwrap() else {

@@ -7,11 +7,7 @@ use strongroom_types::DiskFormat;
 use crate::desk::{Desk, MIB, guest, image, refused};
 
 fn disk<'a>(facts: &'a DiskFacts, protection: Protection<'a>) -> Disk<'a> {
-    Disk {
-        location: &facts.location,
-        format: facts.format,
-        protection,
-    }
+    Disk::new(&facts.location, facts.format, protection)
 }
 
 #[test]
@@ -46,12 +42,8 @@ fn a_grown_disk_shows_the_guest_exactly_what_was_asked() {
 fn a_device_grows_in_its_storage() {
     let desk = Desk::new();
     desk.node.add_blank_device("/dev/vdb", guest(MIB));
-    let location = DiskLocation::Block("/dev/vdb".into());
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Raw,
-        protection: Protection::Plain,
-    };
+    let location = DiskLocation::block("/dev/vdb");
+    let disk = Disk::new(&location, DiskFormat::Raw, Protection::Plain);
     refused(
         desk.run(GrowDisk::new(disk, guest(2 * MIB))),
         ErrorKind::Unsupported,
@@ -67,10 +59,10 @@ fn a_restored_snapshot_brings_back_content_and_size_and_stays() {
     let disk = disk(&made, desk.luks1());
     let id = "s".parse().unwrap();
     let snapshot = |action| SnapshotDisk::new(disk, &id, action);
-    desk.run(ReplaceContent::new(disk, image("/one"))).unwrap();
+    desk.run(ReplaceContent::new(disk, image("/one").into())).unwrap();
     let taken = desk.disk(snapshot(SnapshotAction::Create));
     assert_eq!(taken.snapshots, std::slice::from_ref(&id));
-    desk.run(ReplaceContent::new(disk, image("/two"))).unwrap();
+    desk.run(ReplaceContent::new(disk, image("/two").into())).unwrap();
     desk.run(GrowDisk::new(disk, guest(2 * MIB))).unwrap();
     assert_eq!(
         desk.disk(snapshot(SnapshotAction::Create)).guest.get(),
@@ -78,7 +70,7 @@ fn a_restored_snapshot_brings_back_content_and_size_and_stays() {
         "taking it again"
     );
     assert_eq!(desk.disk(snapshot(SnapshotAction::Restore)), taken);
-    let same = desk.run(CompareContent::new(disk, image("/one"))).unwrap();
+    let same = desk.run(CompareContent::new(disk, image("/one").into())).unwrap();
     assert_eq!(same, HostAnswer::Compared(Sameness::Identical));
 }
 

@@ -41,7 +41,7 @@ fn to_its_end(operation: &'static str, call: &Call) -> Result<Call, EndpointErro
 fn location(location: &DiskLocation) -> Location {
     match location {
         DiskLocation::File(path) => Location::file(path),
-        DiskLocation::Block(path) => Location::block(path),
+        DiskLocation::Block(device) => Location::block(&device.path),
     }
 }
 

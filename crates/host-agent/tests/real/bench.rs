@@ -95,11 +95,7 @@ impl Bench {
         format: DiskFormat,
         protection: Protection<'_>,
     ) -> Result<Verification, EndpointError> {
-        match self.run(VerifyDisk::new(Disk {
-            location,
-            format,
-            protection,
-        }))? {
+        match self.run(VerifyDisk::new(Disk::new(location, format, protection)))? {
             HostAnswer::Verified(verified) => Ok(verified),
             other => panic!("{other:?}"),
         }

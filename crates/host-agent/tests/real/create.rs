@@ -176,12 +176,8 @@ fn a_template_comes_through_and_is_not_there_in_clear() {
                 .any(|s| bytes.chunks(512).any(|d| d == s));
             assert!(!leaked, "{format}");
             let location = bench.at("disk");
-            let of = Disk {
-                location: &location,
-                format,
-                protection: bench.luks(),
-            };
-            let same = bench.run(CompareContent::new(of, raw(&template))).unwrap();
+            let of = Disk::new(&location, format, bench.luks());
+            let same = bench.run(CompareContent::new(of, raw(&template).into())).unwrap();
             assert_eq!(same, HostAnswer::Compared(Sameness::Identical));
             fs::remove_file(&disk).unwrap();
         }
@@ -203,13 +199,9 @@ fn a_larger_qcow2_reads_as_zeros_behind_its_template() {
         content,
     ));
     let location = bench.at("disk");
-    let of = Disk {
-        location: &location,
-        format: DiskFormat::Qcow2,
-        protection: bench.luks(),
-    };
+    let of = Disk::new(&location, DiskFormat::Qcow2, bench.luks());
     assert_eq!(
-        bench.run(CompareContent::new(of, raw(&template))).unwrap(),
+        bench.run(CompareContent::new(of, raw(&template).into())).unwrap(),
         HostAnswer::Compared(Sameness::Identical)
     );
 }

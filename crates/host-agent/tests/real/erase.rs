@@ -131,11 +131,7 @@ fn snapshots_inside_an_image_go_with_its_only_header() {
         .create("disk", DiskFormat::Qcow2, 1 << 20, bench.luks())
         .unwrap();
     let location = bench.at("disk");
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Qcow2,
-        protection: bench.luks(),
-    };
+    let disk = Disk::new(&location, DiskFormat::Qcow2, bench.luks());
     let id = "before".parse().unwrap();
     bench.disk(SnapshotDisk::new(disk, &id, SnapshotAction::Create));
     let bytes = fs::read(bench.path("disk")).unwrap();
@@ -245,11 +241,7 @@ fn a_header_backup_brings_an_erased_disk_back() {
         .create("disk", DiskFormat::Raw, 1 << 20, bench.luks())
         .unwrap();
     let location = bench.at("disk");
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Raw,
-        protection: bench.luks(),
-    };
+    let disk = Disk::new(&location, DiskFormat::Raw, bench.luks());
     let backup = bench.path("backup");
     assert_eq!(
         bench.run(BackUpHeader::new(disk, &backup)).unwrap(),
@@ -281,11 +273,7 @@ fn a_header_backup_brings_an_erased_disk_back() {
         .create("image", DiskFormat::Qcow2, 1 << 20, bench.luks())
         .unwrap();
     let location = bench.at("image");
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Qcow2,
-        protection: bench.luks(),
-    };
+    let disk = Disk::new(&location, DiskFormat::Qcow2, bench.luks());
     let refused = bench
         .run(BackUpHeader::new(disk, &bench.path("other")))
         .unwrap_err();

@@ -166,12 +166,8 @@ fn a_disk_without_keyslots_is_not_formatted_over_what_its_guest_wrote() {
     format(&bench, &location, LUKS1).unwrap();
     let content = bench.path("content");
     fs::write(&content, pattern(1 << 20)).unwrap();
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Raw,
-        protection: bench.luks(),
-    };
-    bench.disk(ReplaceContent::new(disk, raw(&content)));
+    let disk = Disk::new(&location, DiskFormat::Raw, bench.luks());
+    bench.disk(ReplaceContent::new(disk, raw(&content).into()));
     bench.run(EraseKeyslots::new(&location, DiskFormat::Raw)).unwrap();
     refused_and_untouched(&bench, &location, LUKS1);
 }
@@ -206,21 +202,19 @@ fn a_loop_device_is_a_disk_like_any_other() {
     // Names of devices are symlinks more often than not.
     let link = bench.path("link");
     std::os::unix::fs::symlink(&device.0, &link).unwrap();
-    let location = DiskLocation::Block(link);
+    let location = DiskLocation::block(link);
     let HostAnswer::Disk(made) = format(&bench, &location, LUKS1).unwrap() else {
         panic!("not a disk")
     };
     assert_eq!(made.guest, size(6 * MIB));
     let content = bench.path("content");
     fs::write(&content, pattern(6 << 20)).unwrap();
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Raw,
-        protection: bench.luks(),
-    };
-    bench.disk(ReplaceContent::new(disk, raw(&content)));
+    let disk = Disk::new(&location, DiskFormat::Raw, bench.luks());
+    bench.disk(ReplaceContent::new(disk, raw(&content).into()));
     assert_eq!(
-        bench.run(CompareContent::new(disk, raw(&content))).unwrap(),
+        bench
+            .run(CompareContent::new(disk, raw(&content).into()))
+            .unwrap(),
         HostAnswer::Compared(Sameness::Identical)
     );
     bench.verify(&location, DiskFormat::Raw, bench.luks()).unwrap();
@@ -230,13 +224,9 @@ fn a_loop_device_is_a_disk_like_any_other() {
 fn a_device_is_made_larger_by_its_storage_and_growing_the_disk_then_confirms_it() {
     let bench = Bench::new();
     let device = Loop::new(&bench, 8 * MIB);
-    let location = DiskLocation::Block(device.0.clone().into());
+    let location = DiskLocation::block(device.0.clone());
     format(&bench, &location, LUKS1).unwrap();
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Raw,
-        protection: bench.luks(),
-    };
+    let disk = Disk::new(&location, DiskFormat::Raw, bench.luks());
     let larger = GrowDisk::new(disk, size(7 * MIB));
     assert_eq!(bench.run(larger).unwrap_err().kind(), ErrorKind::Unsupported);
     let backing = fs::File::options()
@@ -264,7 +254,7 @@ fn a_format_of_a_device_that_was_stopped_is_finished_by_the_same_command() {
             break;
         }
         let device = Loop::new(&bench, 8 * MIB);
-        let location = DiskLocation::Block(device.0.clone().into());
+        let location = DiskLocation::block(device.0.clone());
         let command = FormatDevice::new(&v, &location, LUKS1, &bench.key);
         if step == 0 {
             let begun = Instant::now();

@@ -101,14 +101,12 @@ fn a_disk_on_a_full_file_system_keeps_its_key_and_can_be_erased() {
             DiskContent::Blank,
         ));
         let location = DiskLocation::File(path);
-        let disk = Disk {
-            location: &location,
-            format,
-            protection: bench.luks(),
-        };
+        let disk = Disk::new(&location, format, bench.luks());
         let filler = small.0.join("filler");
         fill(&filler);
-        let full = bench.run(ReplaceContent::new(disk, raw(&image))).unwrap_err();
+        let full = bench
+            .run(ReplaceContent::new(disk, raw(&image).into()))
+            .unwrap_err();
         assert_eq!(full.kind(), ErrorKind::NoSpace, "{full}");
         match format {
             DiskFormat::Raw => {
@@ -173,11 +171,7 @@ fn a_snapshot_that_found_no_room_wastes_none_and_the_same_request_again_takes_it
             content,
         ));
         let location = DiskLocation::File(path.clone());
-        let disk = Disk {
-            location: &location,
-            format: DiskFormat::Qcow2,
-            protection: Protection::Plain,
-        };
+        let disk = Disk::new(&location, DiskFormat::Qcow2, Protection::Plain);
         let id = "one".parse().unwrap();
         let take = SnapshotDisk::new(disk, &id, SnapshotAction::Create);
         let filler = small.0.join("filler");
@@ -230,11 +224,7 @@ fn leaked_clusters_are_named_by_a_verification_and_freed_by_the_next_snapshot() 
     assert!(text.contains(&format!("{leaked} clusters")), "{text}");
     assert!(!text.contains("is consistent"), "{text}");
     fs::remove_file(&filler).unwrap();
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Qcow2,
-        protection: Protection::Plain,
-    };
+    let disk = Disk::new(&location, DiskFormat::Qcow2, Protection::Plain);
     bench.disk(SnapshotDisk::new(
         disk,
         &"one".parse().unwrap(),
@@ -266,11 +256,7 @@ fn a_read_only_file_system_is_said_to_be_one() {
     let remounted = tool("mount", &["-o", "remount,ro", small.0.to_str().unwrap()]);
     assert_eq!(remounted.code, 0, "{}", remounted.message());
     let location = DiskLocation::File(path);
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Raw,
-        protection: bench.luks(),
-    };
+    let disk = Disk::new(&location, DiskFormat::Raw, bench.luks());
     let other = small.0.join("other");
     let create = CreateDisk::new(
         &other,

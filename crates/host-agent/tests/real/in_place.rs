@@ -38,11 +38,7 @@ fn a_snapshot_or_a_grow_that_has_begun_is_finished_before_the_caller_is_told_of_
         .create("disk", DiskFormat::Qcow2, 1 << 20, bench.luks())
         .unwrap();
     let location = bench.at("disk");
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Qcow2,
-        protection: bench.luks(),
-    };
+    let disk = Disk::new(&location, DiskFormat::Qcow2, bench.luks());
     let snapshot = "s".parse().unwrap();
     let take = SnapshotDisk::new(disk, &snapshot, SnapshotAction::Create);
     let grow = GrowDisk::new(disk, size(2 << 20));

@@ -18,11 +18,7 @@ fn growing_is_exact_repeatable_and_one_way() {
         for protection in [Protection::Plain, bench.luks()] {
             bench.create("disk", format, 1 << 20, protection).unwrap();
             let location = bench.at("disk");
-            let disk = Disk {
-                location: &location,
-                format,
-                protection,
-            };
+            let disk = Disk::new(&location, format, protection);
             for to in [(1 << 20) + 512, (1 << 20) + 512, 2 << 30] {
                 assert_eq!(bench.disk(GrowDisk::new(disk, size(to))).guest, size(to));
             }
@@ -42,23 +38,19 @@ fn nothing_is_done_with_a_wrong_key_or_a_wrong_word() {
         bench.create("disk", format, 1 << 20, bench.luks()).unwrap();
         let before = fs::read(bench.path("disk")).unwrap();
         let location = bench.at("disk");
-        let wrong = Disk {
-            location: &location,
+        let wrong = Disk::new(
+            &location,
             format,
-            protection: Protection::Luks {
+            Protection::Luks {
                 format: LUKS1,
                 key: &other,
             },
-        };
+        );
         assert_eq!(
             bench.run(GrowDisk::new(wrong, size(2 << 20))).unwrap_err().kind(),
             ErrorKind::WrongKey
         );
-        let plain = Disk {
-            location: &location,
-            format,
-            protection: Protection::Plain,
-        };
+        let plain = Disk::new(&location, format, Protection::Plain);
         assert_eq!(
             bench.run(GrowDisk::new(plain, size(2 << 20))).unwrap_err().kind(),
             ErrorKind::WrongDisk
@@ -72,11 +64,7 @@ fn nothing_is_done_with_a_wrong_key_or_a_wrong_word() {
         .create("disk", DiskFormat::Raw, 1 << 20, Protection::Plain)
         .unwrap();
     let location = bench.at("disk");
-    let encrypted = Disk {
-        location: &location,
-        format: DiskFormat::Raw,
-        protection: bench.luks(),
-    };
+    let encrypted = Disk::new(&location, DiskFormat::Raw, bench.luks());
     assert_eq!(
         bench
             .run(GrowDisk::new(encrypted, size(2 << 20)))
@@ -96,12 +84,8 @@ fn a_snapshot_brings_content_and_size_back() {
         .create("disk", DiskFormat::Qcow2, 1 << 20, bench.luks())
         .unwrap();
     let location = bench.at("disk");
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Qcow2,
-        protection: bench.luks(),
-    };
-    bench.disk(ReplaceContent::new(disk, raw(&first)));
+    let disk = Disk::new(&location, DiskFormat::Qcow2, bench.luks());
+    bench.disk(ReplaceContent::new(disk, raw(&first).into()));
     // A name of digits is a number for QEMU.
     for name in ["before", "1", "2"] {
         let id: SnapshotId = name.parse().unwrap();
@@ -113,17 +97,17 @@ fn a_snapshot_brings_content_and_size_back() {
         );
         bench.disk(SnapshotDisk::new(disk, &id, SnapshotAction::Create));
     }
-    bench.disk(ReplaceContent::new(disk, raw(&second)));
+    bench.disk(ReplaceContent::new(disk, raw(&second).into()));
     bench.disk(GrowDisk::new(disk, size(5 << 20)));
     let id = "before".parse().unwrap();
     let restored = bench.disk(SnapshotDisk::new(disk, &id, SnapshotAction::Restore));
     assert_eq!((restored.guest, restored.snapshots.len()), (size(1 << 20), 3));
     assert_eq!(
-        bench.run(CompareContent::new(disk, raw(&first))).unwrap(),
+        bench.run(CompareContent::new(disk, raw(&first).into())).unwrap(),
         HostAnswer::Compared(Sameness::Identical)
     );
     assert_eq!(
-        bench.run(CompareContent::new(disk, raw(&second))).unwrap(),
+        bench.run(CompareContent::new(disk, raw(&second).into())).unwrap(),
         HostAnswer::Compared(Sameness::Different)
     );
     assert_eq!(
@@ -146,11 +130,7 @@ fn raw_disks_keep_no_snapshots() {
     let bench = Bench::new();
     bench.create("disk", DiskFormat::Raw, 512, bench.luks()).unwrap();
     let location = bench.at("disk");
-    let disk = Disk {
-        location: &location,
-        format: DiskFormat::Raw,
-        protection: bench.luks(),
-    };
+    let disk = Disk::new(&location, DiskFormat::Raw, bench.luks());
     let id = "s".parse().unwrap();
     let refused = bench
         .run(SnapshotDisk::new(disk, &id, SnapshotAction::Create))
@@ -211,24 +191,20 @@ fn a_shorter_image_leaves_the_rest_of_the_disk_as_it_was() {
         for protection in [Protection::Plain, bench.luks()] {
             bench.create("disk", format, 3 << 20, protection).unwrap();
             let location = bench.at("disk");
-            let disk = Disk {
-                location: &location,
-                format,
-                protection,
-            };
+            let disk = Disk::new(&location, format, protection);
             for image in [&long, &short] {
                 assert_eq!(
-                    bench.disk(ReplaceContent::new(disk, raw(image))).guest,
+                    bench.disk(ReplaceContent::new(disk, raw(image).into())).guest,
                     size(3 << 20)
                 );
             }
             assert_eq!(
-                bench.run(CompareContent::new(disk, raw(&both))).unwrap(),
+                bench.run(CompareContent::new(disk, raw(&both).into())).unwrap(),
                 HostAnswer::Compared(Sameness::Identical),
                 "{format} {protection:?}"
             );
             assert_eq!(
-                bench.run(CompareContent::new(disk, raw(&long))).unwrap(),
+                bench.run(CompareContent::new(disk, raw(&long).into())).unwrap(),
                 HostAnswer::Compared(Sameness::Different)
             );
             fs::remove_file(location.path()).unwrap();
@@ -245,15 +221,13 @@ fn a_disk_that_somebody_has_open_is_left_alone() {
         bench.create("disk", format, 1 << 20, bench.luks()).unwrap();
         let before = fs::read(bench.path("disk")).unwrap();
         let location = bench.at("disk");
-        let disk = Disk {
-            location: &location,
-            format,
-            protection: bench.luks(),
-        };
+        let disk = Disk::new(&location, format, bench.luks());
         let id = "one".parse().unwrap();
         let refused = bench.while_qemu_has_open("disk", || {
             let grown = bench.run(GrowDisk::new(disk, size(2 << 20))).unwrap_err();
-            let replaced = bench.run(ReplaceContent::new(disk, raw(&image))).unwrap_err();
+            let replaced = bench
+                .run(ReplaceContent::new(disk, raw(&image).into()))
+                .unwrap_err();
             let taken = match format {
                 DiskFormat::Raw => None,
                 DiskFormat::Qcow2 => {

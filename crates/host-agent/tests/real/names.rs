@@ -43,14 +43,12 @@ fn disks_live_their_life_under_any_name() {
             ));
             assert!(path.is_file());
             let location = DiskLocation::File(path.clone());
-            let disk = Disk {
-                location: &location,
-                format,
-                protection: bench.luks(),
-            };
+            let disk = Disk::new(&location, format, bench.luks());
             bench.verify(&location, format, bench.luks()).unwrap();
             assert_eq!(
-                bench.run(CompareContent::new(disk, raw(&template))).unwrap(),
+                bench
+                    .run(CompareContent::new(disk, raw(&template).into()))
+                    .unwrap(),
                 HostAnswer::Compared(Sameness::Identical)
             );
             bench.disk(GrowDisk::new(disk, size(2 << 20)));
@@ -82,7 +80,7 @@ fn a_name_of_a_file_and_one_of_a_device_are_not_mixed_up() {
     bench
         .create("disk", DiskFormat::Raw, 1 << 20, Protection::Plain)
         .unwrap();
-    let block = DiskLocation::Block(bench.path("disk"));
+    let block = DiskLocation::block(bench.path("disk"));
     let refused = bench
         .verify(&block, DiskFormat::Raw, Protection::Plain)
         .unwrap_err();
@@ -120,18 +118,14 @@ fn a_symlink_under_the_name_of_a_disk_is_refused_and_its_target_left_alone() {
         fs::write(&image, pattern(1 << 20)).unwrap();
         let location = DiskLocation::File(link.clone());
         let (v, snapshot) = ("v".parse().unwrap(), "one".parse().unwrap());
-        let disk = Disk {
-            location: &location,
-            format,
-            protection,
-        };
+        let disk = Disk::new(&location, format, protection);
         for command in [
             HostCommand::from(InspectDisk::new(&location, format, protection.format())),
             FormatDevice::new(&v, &location, LUKS1, &bench.key).into(),
             VerifyDisk::new(disk).into(),
             GrowDisk::new(disk, size(2 << 20)).into(),
-            ReplaceContent::new(disk, raw(&image)).into(),
-            CompareContent::new(disk, raw(&image)).into(),
+            ReplaceContent::new(disk, raw(&image).into()).into(),
+            CompareContent::new(disk, raw(&image).into()).into(),
             EraseKeyslots::new(&location, format).into(),
             DeleteDisk::new(&link).into(),
         ] {

@@ -33,11 +33,7 @@ fn the_largest_qcow2_is_made_and_a_larger_one_is_refused_with_that_size() {
             .create("disk", DiskFormat::Qcow2, 1 << 20, protection)
             .unwrap();
         let location = bench.at("disk");
-        let disk = Disk {
-            location: &location,
-            format: DiskFormat::Qcow2,
-            protection,
-        };
+        let disk = Disk::new(&location, DiskFormat::Qcow2, protection);
         let refused = bench
             .run(GrowDisk::new(disk, size(LARGEST_QCOW2 + 512)))
             .unwrap_err();

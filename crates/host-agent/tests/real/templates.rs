@@ -47,18 +47,14 @@ fn refused(bench: &Bench, source: SourceImage<'_>, kind: ErrorKind) -> String {
             .create("there", DiskFormat::Qcow2, 8 << 20, bench.luks())
             .unwrap();
     }
-    let there = Disk {
-        location: &location,
-        format: DiskFormat::Qcow2,
-        protection: bench.luks(),
-    };
+    let there = Disk::new(&location, DiskFormat::Qcow2, bench.luks());
     let untouched = fs::read(bench.path("there")).unwrap();
     let content = DiskContent::Template(source);
     let create = CreateDisk::new(&disk, DiskFormat::Qcow2, size(8 << 20), bench.luks(), content);
     let errors = [
         bench.run(create).unwrap_err(),
-        bench.run(ReplaceContent::new(there, source)).unwrap_err(),
-        bench.run(CompareContent::new(there, source)).unwrap_err(),
+        bench.run(ReplaceContent::new(there, source.into())).unwrap_err(),
+        bench.run(CompareContent::new(there, source.into())).unwrap_err(),
         template_size(&source).unwrap_err(),
     ];
     for error in &errors {
@@ -187,13 +183,9 @@ fn a_raw_image_is_its_bytes_whatever_they_look_like() {
         ));
         assert_eq!(made.guest, size(length));
         let location = bench.at("disk");
-        let of = Disk {
-            location: &location,
-            format,
-            protection: bench.luks(),
-        };
+        let of = Disk::new(&location, format, bench.luks());
         assert_eq!(
-            bench.run(CompareContent::new(of, raw(&template))).unwrap(),
+            bench.run(CompareContent::new(of, raw(&template).into())).unwrap(),
             HostAnswer::Compared(Sameness::Identical)
         );
         fs::remove_file(disk).unwrap();

@@ -6,7 +6,7 @@ use strongroom_endpoint_selector::{
 };
 use strongroom_pool_file::FilePool;
 use strongroom_storage_pool::SnapshotAction::Create;
-use strongroom_storage_pool::{CreateVolume, DiskContent, ErrorKind, OpContext, PoolDriver, VolumeKey};
+use strongroom_storage_pool::{CreateVolume, ErrorKind, OpContext, PoolDriver, VolumeContent, VolumeKey};
 use strongroom_types::{Call, Capability, DiskFormat, HostFacts};
 
 use crate::site::{MIB, Site, config, guest, host, in_memory, refused, volume};
@@ -114,7 +114,7 @@ fn the_keys_of_a_pool_are_in_no_text() {
     let (call, id) = (Call::new(), volume("v"));
     let cx = OpContext::new(&call, &site.hosts);
     site.create("v", MIB, DiskFormat::Raw, site.encrypted()).unwrap();
-    let (key, content) = (VolumeKey::Encrypted(&key), DiskContent::Blank);
+    let (key, content) = (VolumeKey::Encrypted(&key), VolumeContent::Blank);
     let request = CreateVolume::new(&id, guest(MIB), DiskFormat::Raw, key, content);
     let error = pool.create(&cx, &request).unwrap_err();
     let texts = format!("{error} {error:?} {pool:?} {node:?} {request:?}");

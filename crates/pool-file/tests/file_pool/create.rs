@@ -2,7 +2,7 @@ use strongroom_endpoint_selector::{EndpointError, HostCommand};
 use strongroom_pool_file::FilePool;
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::{
-    DiskContent, Encryption, ErrorKind, PoolDriver, Reach, SizeRule, SourceImage, VolumeKey,
+    Encryption, ErrorKind, PoolDriver, Reach, SizeRule, SourceImage, VolumeContent, VolumeKey,
 };
 use strongroom_types::{DiskFormat, EncryptionFormat};
 
@@ -144,7 +144,7 @@ fn content_is_not_compared_with_that_of_a_volume_that_is_there() {
     let made = site
         .create("v", MIB, DiskFormat::Qcow2, site.encrypted())
         .unwrap();
-    let template = DiskContent::Template(SourceImage {
+    let template = VolumeContent::Template(SourceImage {
         path: "/templates/t".as_ref(),
         format: DiskFormat::Raw,
     });

@@ -6,7 +6,7 @@ use std::thread;
 use strongroom_endpoint_selector::Protection;
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::SnapshotAction::{Create, Delete, Restore};
-use strongroom_storage_pool::{DiskContent, ErrorKind, PoolDriver, SourceImage, VolumeKey};
+use strongroom_storage_pool::{ErrorKind, PoolDriver, SourceImage, VolumeContent, VolumeKey};
 use strongroom_types::DiskFormat;
 
 use crate::machine::{Machine, Mount, luks1};
@@ -84,7 +84,7 @@ fn a_volume_from_a_template_holds_it_and_a_snapshot_brings_it_back() {
         machine.image("one", 0x11, 1 << 20),
         machine.image("two", 0x77, 1 << 20),
     );
-    let content = DiskContent::Template(SourceImage {
+    let content = VolumeContent::Template(SourceImage {
         path: &one,
         format: DiskFormat::Raw,
     });
@@ -125,7 +125,7 @@ fn a_template_larger_than_the_volume_makes_none() {
     let machine = Machine::new();
     let site = machine.site();
     let large = machine.image("large", 1, 2 << 20);
-    let content = DiskContent::Template(SourceImage {
+    let content = VolumeContent::Template(SourceImage {
         path: &large,
         format: DiskFormat::Raw,
     });
@@ -239,7 +239,7 @@ fn a_full_file_system_leaves_no_volume() {
     site.create("sparse", 1 << 40, DiskFormat::Raw, VolumeKey::Plain)
         .unwrap();
     let image = machine.image("image", 3, 12 << 20);
-    let content = DiskContent::Template(SourceImage {
+    let content = VolumeContent::Template(SourceImage {
         path: &image,
         format: DiskFormat::Raw,
     });

@@ -88,16 +88,12 @@ impl Machine {
 
     pub(crate) fn replace(&self, file: &str, protection: Protection<'_>, image: &Path) {
         let location = DiskLocation::File(self.pool().join(file));
-        let disk = Disk {
-            location: &location,
-            format: DiskFormat::Qcow2,
-            protection,
-        };
+        let disk = Disk::new(&location, DiskFormat::Qcow2, protection);
         let source = SourceImage {
             path: image,
             format: DiskFormat::Raw,
         };
-        self.run(ReplaceContent::new(disk, source));
+        self.run(ReplaceContent::new(disk, source.into()));
     }
 
     pub(crate) fn holds(
@@ -108,16 +104,12 @@ impl Machine {
         image: &Path,
     ) -> bool {
         let location = DiskLocation::File(self.pool().join(file));
-        let disk = Disk {
-            location: &location,
-            format,
-            protection,
-        };
+        let disk = Disk::new(&location, format, protection);
         let source = SourceImage {
             path: image,
             format: DiskFormat::Raw,
         };
-        self.run(CompareContent::new(disk, source)) == HostAnswer::Compared(Sameness::Identical)
+        self.run(CompareContent::new(disk, source.into())) == HostAnswer::Compared(Sameness::Identical)
     }
 
     #[track_caller]

@@ -5,8 +5,8 @@ use strongroom_endpoint_selector::{DirectoryFacts, EndpointSelector, RegisteredE
 use strongroom_pool_file::{FilePool, FilePoolConfig};
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::{
-    CreateVolume, DiskContent, ErrorKind, GrowVolume, OpContext, PoolDriver, PoolError, SnapshotAction,
-    SnapshotVolume, Volume, VolumeKey,
+    CreateVolume, ErrorKind, OpContext, PoolDriver, PoolError, ResizeVolume, SnapshotAction, SnapshotVolume,
+    Volume, VolumeContent, VolumeKey,
 };
 use strongroom_types::{ByteSize, Call, Capability, DiskFormat, Finding, GuestSize, HostFacts, VolumeId};
 
@@ -92,7 +92,7 @@ impl<S: EndpointSelector> Site<S> {
         format: DiskFormat,
         key: VolumeKey<'_>,
     ) -> Result<Volume, PoolError> {
-        self.create_with(name, size, format, key, DiskContent::Blank)
+        self.create_with(name, size, format, key, VolumeContent::Blank)
     }
 
     pub(crate) fn create_with(
@@ -101,7 +101,7 @@ impl<S: EndpointSelector> Site<S> {
         size: u64,
         format: DiskFormat,
         key: VolumeKey<'_>,
-        content: DiskContent<'_>,
+        content: VolumeContent<'_>,
     ) -> Result<Volume, PoolError> {
         self.pool.create(
             &self.cx(),
@@ -119,7 +119,7 @@ impl<S: EndpointSelector> Site<S> {
 
     pub(crate) fn grow(&self, name: &str, to: u64, key: VolumeKey<'_>) -> Result<Volume, PoolError> {
         self.pool
-            .grow(&self.cx(), &GrowVolume::new(&volume(name), guest(to), key))
+            .grow(&self.cx(), &ResizeVolume::new(&volume(name), guest(to), key))
     }
 
     pub(crate) fn snapshot(

@@ -1,14 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use strongroom_endpoint_selector::{DiskContent, DiskLocation, ErrorKind, SnapshotAction};
+use strongroom_endpoint_selector::{DiskLocation, ErrorKind, SnapshotAction};
 use strongroom_types::{HostId, PoolId, VolumeId};
 
 use super::MemoryPool;
 use super::volume::{Change, FakeVolume, device, fingerprint};
 use crate::{
-    Attachment, Capabilities, CreateVolume, GrowVolume, OpContext, PoolDriver, PoolError, PoolUsage,
-    SnapshotVolume, Volume,
+    Attachment, Capabilities, CreateVolume, OpContext, PoolDriver, PoolError, PoolUsage, ResizeVolume,
+    SnapshotVolume, Volume, VolumeContent,
 };
 
 #[deny(clippy::missing_trait_methods)]
@@ -35,10 +35,12 @@ impl PoolDriver for MemoryPool {
                 return Err(PoolError::unsupported(CREATE, message));
             }
             let content = match request.content {
-                DiskContent::Blank => None,
-                DiskContent::Template(source) if self.capabilities.templates => Some(source.path.to_owned()),
-                DiskContent::Template(_) => {
-                    let message = format!("pool {} makes no volumes from templates", self.pool);
+                VolumeContent::Blank => None,
+                VolumeContent::Template(template) if self.capabilities.templates => {
+                    Some(template.image.path.to_owned())
+                }
+                _ => {
+                    let message = format!("pool {} makes no volumes with this content", self.pool);
                     return Err(PoolError::unsupported(CREATE, message));
                 }
             };
@@ -119,7 +121,7 @@ impl PoolDriver for MemoryPool {
         })
     }
 
-    fn grow(&self, cx: &OpContext<'_>, request: &GrowVolume<'_>) -> Result<Volume, PoolError> {
+    fn grow(&self, cx: &OpContext<'_>, request: &ResizeVolume<'_>) -> Result<Volume, PoolError> {
         const GROW: &str = "grow";
         self.run(cx, GROW, Some(request.volume), |state| {
             if !self.capabilities.grow {

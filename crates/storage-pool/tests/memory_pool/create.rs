@@ -4,7 +4,7 @@ use std::sync::Arc;
 use strongroom_endpoint_selector::fake::MemoryEndpoint;
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::{
-    Capabilities, CreateVolume, DiskContent, Encryption, ErrorKind, PoolDriver, SizeRule, SourceImage,
+    Capabilities, CreateVolume, Encryption, ErrorKind, PoolDriver, SizeRule, SourceImage, VolumeContent,
     VolumeKey,
 };
 use strongroom_types::{ByteSize, Capability, DiskFormat, EncryptionFormat};
@@ -178,7 +178,7 @@ fn a_format_or_a_template_that_the_pool_does_not_have_is_refused() {
         path: Path::new("/templates/t"),
         format: DiskFormat::Raw,
     };
-    let from = DiskContent::Template(source);
+    let from = VolumeContent::Template(source);
     let id = volume("v");
     let request = CreateVolume::new(&id, guest(MIB), DiskFormat::Raw, VolumeKey::Plain, from);
     refused(

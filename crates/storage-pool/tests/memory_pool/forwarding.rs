@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use strongroom_storage_pool::{
-    Attachment, Capabilities, CreateVolume, DiskContent, ErrorKind, GrowVolume, OpContext, PoolDriver,
-    PoolError, PoolUsage, SnapshotAction, SnapshotVolume, Volume, VolumeKey,
+    Attachment, Capabilities, CreateVolume, ErrorKind, OpContext, PoolDriver, PoolError, PoolUsage,
+    ResizeVolume, SnapshotAction, SnapshotVolume, Volume, VolumeContent, VolumeKey,
 };
 use strongroom_types::{DiskFormat, HostId, PoolId, VolumeId};
 
@@ -20,14 +20,14 @@ fn every_method<D: PoolDriver>(driver: &D, cx: &OpContext<'_>) {
         guest(MIB),
         DiskFormat::Qcow2,
         VolumeKey::Plain,
-        DiskContent::Blank,
+        VolumeContent::Blank,
     );
     driver.create(cx, &request).unwrap();
     assert_eq!(driver.get(cx, &id).unwrap().unwrap().guest, guest(MIB));
     driver.attach(cx, &id, &host).unwrap();
     driver.detach(cx, &id, &host).unwrap();
     driver
-        .grow(cx, &GrowVolume::new(&id, guest(2 * MIB), VolumeKey::Plain))
+        .grow(cx, &ResizeVolume::new(&id, guest(2 * MIB), VolumeKey::Plain))
         .unwrap();
     let request = SnapshotVolume::new(&id, &snapshot, SnapshotAction::Create, VolumeKey::Plain);
     driver.snapshot(cx, &request).unwrap();
@@ -102,7 +102,7 @@ fn what_a_driver_does_not_implement_is_refused_with_the_name_of_the_pool() {
     let site = Site::without_hosts(pool());
     let driver = Least("least".parse().unwrap());
     let (id, snapshot) = (volume("v"), "s".parse().unwrap());
-    let grow = GrowVolume::new(&id, guest(MIB), VolumeKey::Plain);
+    let grow = ResizeVolume::new(&id, guest(MIB), VolumeKey::Plain);
     refused(
         driver.grow(&site.cx(), &grow),
         ErrorKind::Unsupported,

@@ -5,8 +5,8 @@ use strongroom_endpoint_selector::fake::MemoryEndpoint;
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::fake::MemoryPool;
 use strongroom_storage_pool::{
-    CreateVolume, DiskContent, ErrorKind, GrowVolume, OpContext, PoolDriver, PoolError, SnapshotAction,
-    SnapshotVolume, Volume, VolumeKey,
+    CreateVolume, ErrorKind, OpContext, PoolDriver, PoolError, ResizeVolume, SnapshotAction, SnapshotVolume,
+    Volume, VolumeContent, VolumeKey,
 };
 use strongroom_types::{Call, Capability, DiskFormat, Finding, GuestSize, HostFacts, SnapshotId, VolumeId};
 
@@ -88,7 +88,7 @@ impl Site {
         let id = volume(name);
         self.pool.create(
             &self.cx(),
-            &CreateVolume::new(&id, guest(size), format, key, DiskContent::Blank),
+            &CreateVolume::new(&id, guest(size), format, key, VolumeContent::Blank),
         )
     }
 
@@ -98,7 +98,7 @@ impl Site {
 
     pub(crate) fn grow(&self, name: &str, to: u64, key: VolumeKey<'_>) -> Result<Volume, PoolError> {
         self.pool
-            .grow(&self.cx(), &GrowVolume::new(&volume(name), guest(to), key))
+            .grow(&self.cx(), &ResizeVolume::new(&volume(name), guest(to), key))
     }
 
     pub(crate) fn snapshot(

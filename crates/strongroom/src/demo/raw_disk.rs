@@ -47,7 +47,7 @@ pub(crate) fn life(stage: &Stage, template: &Template, report: &mut Report) -> R
         }
         let backing = stage.directory.join("loop-backing");
         let device = LoopDevice::attach(stage, call, &backing, ByteSize::mib(16))?;
-        let location = DiskLocation::Block(device.path.clone());
+        let location = DiskLocation::block(device.path.clone());
         let key = Passphrase::generate()?;
         let agent = &stage.session.agent;
         let volume = "loop".parse()?;
@@ -65,11 +65,7 @@ pub(crate) fn life(stage: &Stage, template: &Template, report: &mut Report) -> R
             format: EncryptionFormat::Luks1,
             key: &key,
         };
-        let disk = Disk {
-            location: &location,
-            format: DiskFormat::Raw,
-            protection,
-        };
+        let disk = Disk::new(&location, DiskFormat::Raw, protection);
         let HostAnswer::Verified(verified) = agent.run(call, &VerifyDisk::new(disk).into())? else {
             bail!("nothing was verified")
         };
