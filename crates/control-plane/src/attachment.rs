@@ -35,6 +35,13 @@ pub(crate) fn list(connection: &Connection) -> Result<Vec<(VolumeId, HostId)>, F
         .collect()
 }
 
+/// The attachments of these volumes.
+pub(crate) fn of(connection: &Connection, volumes: &[&VolumeId]) -> Result<Vec<(VolumeId, HostId)>, Failure> {
+    let mut attachments = list(connection)?;
+    attachments.retain(|(volume, _)| volumes.contains(&volume));
+    Ok(attachments)
+}
+
 impl ControlPlane {
     /// Ends one attachment and forgets it.
     pub(crate) fn detach(
@@ -45,7 +52,7 @@ impl ControlPlane {
         host: &HostId,
     ) -> Result<(), ControlPlaneError> {
         driver
-            .detach(&self.context(call), &record.id, host)
+            .detach(&self.context(call), &record.disk, host)
             .map_err(pool::failed(
                 &record.pool,
                 format!("detach volume {} from host {host}", record.id),

@@ -1,16 +1,14 @@
 use strongroom_passphrase_store::SealedRecord;
-use strongroom_storage_pool::{
-    CreateVolume, ErrorKind, PoolDriver, PoolError, SourceImage, Template, Volume, VolumeContent,
-};
+use strongroom_storage_pool::{CreateVolume, ErrorKind};
 use strongroom_types::{Call, GuestSize, OfferingId, PoolId, VolumeId};
 
-use crate::content::{TemplateImage, absolute};
-use crate::job::{Job, Work};
-use crate::journal::closing_call;
-use crate::placement::Candidate;
+use crate::job::Work;
+use crate::making::Plan;
+use crate::placement::{Candidate, Wish};
+use crate::source::Source;
 use crate::{
-    ControlPlane, ControlPlaneError, JobKind, OfferingRecord, PoolRefusal, VolumeRecord, VolumeState,
-    offering, pool, volume, volume_table,
+    ControlPlane, ControlPlaneError, JobKind, NewContent, OfferingRecord, PoolRefusal, VolumeRecord,
+    VolumeState, offering, pool, volume_table,
 };
 
 /// A volume that is to be made.
@@ -25,8 +23,11 @@ pub struct NewVolume {
     pub id: Option<VolumeId>,
     /// Its pool; without one it goes to the pool with the most free space that can have it.
     pub pool: Option<PoolId>,
-    /// The image whose content it is to have; without one it is blank.
-    pub template: Option<TemplateImage>,
+    /// What it is to hold.
+    pub content: NewContent,
+    /// Compare what it then holds with the digest that was recorded of the template, which takes as long as reading it once more.
+    /// An image that is no recorded template has no digest.
+    pub check_digest: bool,
 }
 
 impl NewVolume {
@@ -38,7 +39,8 @@ impl NewVolume {
             guest,
             id: None,
             pool: None,
-            template: None,
+            content: NewContent::Blank,
+            check_digest: false,
         }
     }
 }
@@ -53,14 +55,6 @@ fn another_may_do(error: &ControlPlaneError) -> bool {
     matches!(
         kind,
         ErrorKind::NoHost | ErrorKind::NoSpace | ErrorKind::Unsupported
-    )
-}
-
-/// Whether what stands in the way was there before: it is somebody else's and stays.
-fn is_foreign(error: &ControlPlaneError) -> bool {
-    matches!(
-        error.kind(),
-        Some(ErrorKind::AlreadyExists | ErrorKind::WrongKey | ErrorKind::WrongDisk)
     )
 }
 
@@ -81,27 +75,50 @@ impl ControlPlane {
     /// [`Failed`](crate::VolumeState::Failed).
     ///
     /// # Errors
-    /// [`Unknown`](ControlPlaneError::Unknown) offering or pool, [`Taken`](ControlPlaneError::Taken),
+    /// [`Unknown`](ControlPlaneError::Unknown) offering, pool or template, [`Taken`](ControlPlaneError::Taken),
     /// [`Foreign`](ControlPlaneError::Foreign) when the pool has something of this name that is not in the database (it is not
     /// touched), [`NoPool`](ControlPlaneError::NoPool) with the reasons of every pool,
     /// [`Pool`](ControlPlaneError::Pool) or
-    /// [`NoHost`](ControlPlaneError::NoHost) when only one could have it.
+    /// [`NoHost`](ControlPlaneError::NoHost) when only one could have it,
+    /// [`Changed`](ControlPlaneError::Changed) when the digest was to be checked and is another,
+    /// [`TemplateGoing`](ControlPlaneError::TemplateGoing).
     pub fn create_volume(&self, call: &Call, new: &NewVolume) -> Result<VolumeRecord, ControlPlaneError> {
-        if let Some(template) = &new.template {
-            absolute(&template.path)?;
-        }
+        let source = self.source(&new.content)?;
         let id = new.id.clone().unwrap_or_else(VolumeId::random);
         let _claim = self.claims.take(&id)?;
-        let offering = self.read("read an offering", |connection| {
-            if volume_table::get(connection, &id)?.is_some() {
-                return Err(volume_table::taken(&id).into());
+        let offering = self.offering_for(&id, &new.offering)?;
+        let wish = Wish::of(&offering, source.filling());
+        self.in_some_pool(call, &wish, new.pool.as_ref(), |candidate| {
+            self.create_in(call, candidate, &id, &offering, new, &source)
+        })
+    }
+
+    /// The offering of a volume whose id is free.
+    pub(crate) fn offering_for(
+        &self,
+        id: &VolumeId,
+        offering: &OfferingId,
+    ) -> Result<OfferingRecord, ControlPlaneError> {
+        self.read("read an offering", |connection| {
+            if volume_table::get(connection, id)?.is_some() {
+                return Err(volume_table::taken(id).into());
             }
-            offering::get(connection, &new.offering)
-        })?;
-        let (candidates, mut refusals) = self.candidates(call, &offering, new)?;
+            offering::get(connection, offering)
+        })
+    }
+
+    /// Tries the pools that can have the volume, one after the other, until one has it.
+    pub(crate) fn in_some_pool<T>(
+        &self,
+        call: &Call,
+        wish: &Wish,
+        named: Option<&PoolId>,
+        mut attempt: impl FnMut(&Candidate) -> Result<T, ControlPlaneError>,
+    ) -> Result<T, ControlPlaneError> {
+        let (candidates, mut refusals) = self.candidates(call, wish, named)?;
         let only = candidates.len() == 1 && refusals.is_empty();
         for candidate in candidates {
-            match self.create_in(call, &candidate, &id, &offering, new) {
+            match attempt(&candidate) {
                 Err(error) if another_may_do(&error) && !only => refusals.push(PoolRefusal {
                     reason: format!("failed: {}", error.chain()),
                     pool: candidate.pool,
@@ -119,6 +136,7 @@ impl ControlPlane {
         id: &VolumeId,
         offering: &OfferingRecord,
         new: &NewVolume,
+        source: &Source<'_>,
     ) -> Result<VolumeRecord, ControlPlaneError> {
         tracing::debug!(volume = %id, pool = %candidate.pool, encrypt = offering.encrypt, guest = new.guest.get(), "create");
         if candidate.encryption.is_some() {
@@ -126,123 +144,71 @@ impl ControlPlane {
             let action = format!("create volume {id} in pool {}", candidate.pool);
             self.host_for(&candidate.pool, offering.format, candidate.encryption, &action)?;
         }
-        self.refuse_foreign(call, candidate, id)?;
         let sealed = offering.encrypt.then(|| self.seal_new(id)).transpose()?;
-        let record = allocation(candidate, id, offering, new, sealed.as_ref());
-        let job = self.begin_create(&record, sealed.as_ref())?;
-        let made = self.make(call, candidate, &record, new).and_then(|made| {
-            self.end(&job, |transaction| {
-                volume_table::set_sizes(transaction, id, made.guest, made.device)
-            })
-        });
-        match made {
-            Ok(()) => self.volume(id),
-            Err(error) => Err(self.settle_failed(&job, error, |error| {
-                let driver = (!is_foreign(error)).then_some(candidate.driver.as_ref());
-                self.undo_create(&closing_call(), &job, &record.pool, driver)
-            })),
-        }
+        let mut record = self.allocation(candidate, id, &offering.id, new.guest, sealed.as_ref())?;
+        record.template = source.lies_on();
+        let plan = Plan {
+            driver: candidate.driver.as_ref(),
+            record,
+            sealed: sealed.as_ref(),
+            work: Work::Create,
+            template: source.template().map(|t| &t.id),
+            copies: false,
+            may_stand_alone: false,
+        };
+        let record = &plan.record;
+        self.bring_about(
+            call,
+            &plan,
+            |key| {
+                let request = CreateVolume::new(
+                    &record.disk,
+                    record.guest,
+                    record.format,
+                    key.for_driver(),
+                    source.content(),
+                );
+                candidate
+                    .driver
+                    .create(&self.context(call), &request)
+                    .map_err(pool::failed(&record.pool, format!("create volume {id}")))
+            },
+            |job, made| {
+                if new.check_digest {
+                    self.prove_template(call, made, source)?;
+                }
+                self.end(job, |transaction| volume_table::set_made(transaction, made))?;
+                self.volume(id)
+            },
+        )
     }
 
-    /// Something that the pool has under the id, and that no row knows, is not ours. It is found before the job is written
-    /// down, so that undoing a job never removes it.
-    fn refuse_foreign(
+    /// The record of a volume that is about to be made in a pool.
+    pub(crate) fn allocation(
         &self,
-        call: &Call,
         candidate: &Candidate,
         id: &VolumeId,
-    ) -> Result<(), ControlPlaneError> {
-        let foreign = |source: Option<PoolError>| ControlPlaneError::Foreign {
-            pool: candidate.pool.clone(),
-            volume: id.clone(),
-            source,
-        };
-        match candidate.driver.get(&self.context(call), id) {
-            Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(foreign(None)),
-            Err(e) if matches!(e.kind(), ErrorKind::WrongDisk | ErrorKind::AlreadyExists) => {
-                Err(foreign(Some(e)))
-            }
-            Err(e) => Err(pool::failed(
-                &candidate.pool,
-                format!("say whether it has a volume {id}"),
-            )(e)),
-        }
-    }
-
-    fn begin_create(
-        &self,
-        record: &VolumeRecord,
+        offering: &OfferingId,
+        guest: GuestSize,
         sealed: Option<&SealedRecord>,
-    ) -> Result<Job, ControlPlaneError> {
-        self.begin(&record.id, Work::Create, |transaction| {
-            volume_table::allocate(transaction, record, sealed)
-        })
-    }
-
-    /// Has the pool make the disk, with the key as it was stored.
-    fn make(
-        &self,
-        call: &Call,
-        candidate: &Candidate,
-        record: &VolumeRecord,
-        new: &NewVolume,
-    ) -> Result<Volume, ControlPlaneError> {
-        let key = self.unseal(record)?;
-        let content = match &new.template {
-            None => VolumeContent::Blank,
-            Some(TemplateImage { path, format }) => {
-                VolumeContent::Template(Template::unnamed(SourceImage::new(path, *format)))
-            }
-        };
-        let request = CreateVolume::new(&record.id, record.guest, record.format, key.for_driver(), content);
-        let made = candidate
-            .driver
-            .create(&self.context(call), &request)
-            .map_err(pool::failed(&record.pool, format!("create volume {}", record.id)))?;
-        volume::agrees(record, &made, record.guest)?;
-        Ok(made)
-    }
-
-    /// Removes what a create left: disk, row, key. Without a driver the disk is left alone, because it is not ours.
-    pub(crate) fn undo_create(
-        &self,
-        call: &Call,
-        job: &Job,
-        pool: &PoolId,
-        driver: Option<&dyn PoolDriver>,
-    ) -> Result<(), ControlPlaneError> {
-        if let Some(driver) = driver {
-            driver
-                .delete(&self.context(call), &job.volume)
-                .map_err(pool::failed(pool, format!("remove volume {}", job.volume)))?;
-        }
-        self.transact("forget a volume", |transaction| {
-            volume_table::forget(transaction, &job.volume)
+    ) -> Result<VolumeRecord, ControlPlaneError> {
+        let disk = self.read("choose a name for a disk", |connection| {
+            volume_table::free_disk_name(connection, &candidate.pool, id)
         })?;
-        // What is left of the sealed key in the database's log opened nothing that is there: it may wait for the next start.
-        tracing::debug!(volume = %job.volume, "create undone");
-        Ok(())
-    }
-}
-
-/// The record of a volume that is about to be made.
-fn allocation(
-    candidate: &Candidate,
-    id: &VolumeId,
-    offering: &OfferingRecord,
-    new: &NewVolume,
-    sealed: Option<&SealedRecord>,
-) -> VolumeRecord {
-    VolumeRecord {
-        id: id.clone(),
-        offering: offering.id.clone(),
-        pool: candidate.pool.clone(),
-        state: VolumeState::Working(JobKind::Create),
-        guest: new.guest,
-        device: None,
-        format: offering.format,
-        encryption: candidate.encryption,
-        passphrase: sealed.map(|s| s.id.clone()),
+        Ok(VolumeRecord {
+            id: id.clone(),
+            offering: offering.clone(),
+            pool: candidate.pool.clone(),
+            disk,
+            state: VolumeState::Working(JobKind::Create),
+            guest,
+            device: None,
+            format: candidate.format,
+            encryption: candidate.encryption,
+            passphrase: sealed.map(|s| s.id.clone()),
+            template: None,
+            shares_key_with: Vec::new(),
+            disk_of: None,
+        })
     }
 }

@@ -2,7 +2,10 @@ use strongroom_storage_pool::PoolDriver;
 use strongroom_types::{Call, VolumeId};
 
 use crate::job::{Job, Step, Work};
-use crate::{ControlPlane, ControlPlaneError, Erasure, VolumeRecord, job_table, pool, volume_table};
+use crate::{
+    ControlPlane, ControlPlaneError, Erasure, JobKind, VolumeRecord, VolumeState, job_table, pool,
+    volume_table,
+};
 
 impl ControlPlane {
     /// Removes a volume with its snapshots and header backups, and destroys what opens them, in this order:
@@ -34,6 +37,9 @@ impl ControlPlane {
     pub fn delete_volume(&self, call: &Call, id: &VolumeId) -> Result<Erasure, ControlPlaneError> {
         let _claim = self.claims.take(id)?;
         let record = self.volume(id)?;
+        if record.state == VolumeState::Failed(JobKind::Export) {
+            self.settle_export(call, &record)?;
+        }
         tracing::debug!(volume = %id, "delete");
         let job = self.begin(id, Work::Delete, |_| Ok(()))?;
         self.finish_delete(call, &record, job.clone())
@@ -42,6 +48,16 @@ impl ControlPlane {
                     tracing::debug!(volume = %id, error = %database.chain(), "the failure is not recorded");
                 }
             })
+    }
+
+    /// An export that neither ended nor could be undone has left a file, of which a delete knows nothing.
+    fn settle_export(&self, call: &Call, record: &VolumeRecord) -> Result<(), ControlPlaneError> {
+        let job = self.read("read a job", |connection| {
+            job_table::of_volume(connection, &record.id)
+        })?;
+        let Some(job) = job else { return Ok(()) };
+        let driver = self.driver_of(call, record)?;
+        self.settle(call, driver.as_ref(), &job, record.clone()).map(drop)
     }
 
     /// Goes on with a delete from the step that its job has.
@@ -64,12 +80,18 @@ impl ControlPlane {
             self.remove_disk(call, driver.as_ref(), record, &mut job)?;
             self.advance(&mut job, Step::DiskRemoved)?;
         }
+        let mut erasure = job.erasure;
+        erasure.lives_on = self.lives_on(record)?;
         self.transact("forget a volume", |transaction| {
             volume_table::forget(transaction, &record.id)
         })?;
-        let mut erasure = job.erasure;
         if let Some(passphrase) = &record.passphrase {
-            erasure.note_destroyed(format!("sealed key {passphrase} destroyed"));
+            let kept = self.read("look for a sealed key", |connection| {
+                volume_table::has_key(connection, passphrase)
+            })?;
+            if !kept {
+                erasure.note_destroyed(format!("sealed key {passphrase} destroyed"));
+            }
         }
         match self.store.database().purge() {
             Ok(()) => erasure.note_destroyed("its traces in the database overwritten"),
@@ -82,6 +104,31 @@ impl ControlPlane {
         Ok(erasure)
     }
 
+    /// The copies that were made of a volume on purpose, each as a sentence.
+    fn lives_on(&self, record: &VolumeRecord) -> Result<Vec<String>, ControlPlaneError> {
+        let mut lines = Vec::new();
+        // The former disk of a volume is not what was exported: that is the volume's.
+        let exports = self.exports()?.into_iter();
+        for export in exports.filter(|e| e.volume == record.id && !e.volume_gone) {
+            let how = match (&export.declassified, export.encrypted) {
+                (Some(reason), _) => format!("in clear ({reason})"),
+                (None, true) => "under another passphrase".to_owned(),
+                (None, false) => "in clear, as the volume was".to_owned(),
+            };
+            lines.push(format!(
+                "its content was written to {} on host {}, {how}",
+                export.path.display(),
+                export.host
+            ));
+        }
+        for other in &record.shares_key_with {
+            lines.push(format!(
+                "volume {other} shares its passphrase and volume key: an old header of this volume opens that one, if it is still there"
+            ));
+        }
+        Ok(lines)
+    }
+
     /// Has the pool remove the disk, and notes what the pool said that it had.
     fn remove_disk(
         &self,
@@ -90,7 +137,7 @@ impl ControlPlane {
         record: &VolumeRecord,
         job: &mut Job,
     ) -> Result<(), ControlPlaneError> {
-        let (pool, id) = (&record.pool, &record.id);
+        let (pool, id) = (&record.pool, &record.disk);
         if job.erasure.stranger {
             job.erasure.note_left(format!(
                 "the disk stays in pool {pool} under the name of {id}: it has another key, so it may be another volume's; \

@@ -11,6 +11,8 @@ pub struct Erasure {
     /// What was not destroyed, and why: what could not be, what was not there, and what was not proved to be the volume's. The
     /// sealed key is gone all the same.
     pub left: Vec<String>,
+    /// What was made of the volume on purpose and lives on: exported copies, and clones that share its key.
+    pub lives_on: Vec<String>,
     /// The disk in the volume's place opens with another key than the volume's: it is not the volume's to remove.
     pub(crate) stranger: bool,
 }
@@ -50,6 +52,7 @@ impl Erasure {
             destroyed,
             left,
             stranger,
+            lives_on: Vec::new(),
         })
     }
 }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use strongroom_endpoint_selector::{EndpointError, NoHost};
 use strongroom_passphrase_store::{KeyringError, StoreError};
 use strongroom_storage_pool::{ErrorKind, PoolError};
-use strongroom_types::{HostId, Interrupted, PoolId, SnapshotId, VolumeId};
+use strongroom_types::{DiskFormat, HostId, Interrupted, PoolId, SnapshotId, TemplateId, VolumeId};
 
 use crate::{JobKind, PoolRefusal};
 
@@ -68,8 +68,10 @@ pub enum ControlPlaneError {
         /// Why it did not end.
         failure: Option<String>,
     },
-    /// Volumes are only made larger.
-    #[error("volume {volume} has {now} bytes; volumes are only made larger, and {asked} is less")]
+    /// A volume was to be made larger, to a size that is smaller.
+    #[error(
+        "volume {volume} has {now} bytes, and {asked} is less; shrinking it loses what is behind that, and has to be asked for"
+    )]
     Smaller {
         /// The volume.
         volume: VolumeId,
@@ -77,6 +79,76 @@ pub enum ControlPlaneError {
         now: u64,
         /// What was asked for, in bytes.
         asked: u64,
+    },
+    /// A volume was to be made smaller, to a size that is larger.
+    #[error("volume {volume} has {now} bytes, and {asked} is more; grow it instead")]
+    Larger {
+        /// The volume.
+        volume: VolumeId,
+        /// What its guest sees, in bytes.
+        now: u64,
+        /// What was asked for, in bytes.
+        asked: u64,
+    },
+    /// The work would lose the volume's snapshots, or what they need, and nobody said that it may.
+    #[error(
+        "volume {volume} has {count} snapshots, which cannot be kept when it is to {job}; remove them first, or ask for their loss"
+    )]
+    SnapshotsInTheWay {
+        /// The volume.
+        volume: VolumeId,
+        /// How many.
+        count: usize,
+        /// What was to be done.
+        job: &'static str,
+    },
+    /// The volume stands alone: there is nothing to flatten.
+    #[error("volume {volume} depends on no template")]
+    StandsAlone {
+        /// The volume.
+        volume: VolumeId,
+    },
+    /// Volumes read from the template or are being made from it.
+    #[error("template {template} is in use by {}; delete or flatten these first", names(.volumes))]
+    TemplateInUse {
+        /// The template.
+        template: TemplateId,
+        /// Every one of them.
+        volumes: Vec<VolumeId>,
+    },
+    /// The template's removal has begun.
+    #[error("template {template} is being removed; finish that and add it anew")]
+    TemplateGoing {
+        /// The template.
+        template: TemplateId,
+    },
+    /// The content of a copy is not that of its source as it is known, so that the copy is not used.
+    #[error(
+        "what volume {volume} would hold is not what {source_name} is known to hold: it changed, or was damaged on the way"
+    )]
+    Changed {
+        /// The volume.
+        volume: VolumeId,
+        /// The source.
+        source_name: String,
+    },
+    /// The volume lies there already.
+    #[error("volume {volume} lies in pool {pool} as {format} already")]
+    InPlace {
+        /// The volume.
+        volume: VolumeId,
+        /// The pool.
+        pool: PoolId,
+        /// The format.
+        format: DiskFormat,
+    },
+    /// An encrypted volume was to be written out in clear, and nobody said why.
+    #[error(
+        "volume {volume} is encrypted: give a passphrase for the copy, or a reason for writing its content in clear"
+    )]
+    NotDeclassified {
+        /// The volume.
+        volume: VolumeId,
     },
     /// A path on a host is not absolute.
     #[error("{path:?} is not an absolute path; a host would not know where to look")]
@@ -191,6 +263,11 @@ pub enum ControlPlaneError {
     /// The database failed.
     #[error("the database of volumes and keys refused")]
     Store(#[source] StoreError),
+}
+
+fn names(volumes: &[VolumeId]) -> String {
+    let each: Vec<_> = volumes.iter().map(VolumeId::as_str).collect();
+    each.join(", ")
 }
 
 fn list(refusals: &[PoolRefusal]) -> String {

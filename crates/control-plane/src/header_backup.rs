@@ -66,6 +66,24 @@ fn owner(backup: &HeaderBackupRecord) -> Owner {
     )
 }
 
+/// The header backups of a volume as owners of its key.
+pub(crate) fn owners(connection: &Connection, volume: &VolumeId) -> Result<Vec<Owner>, Failure> {
+    Ok(list(connection, volume)?.iter().map(owner).collect())
+}
+
+/// Gives the header backups of a volume to the row that stands for the disk that they belong to.
+pub(crate) fn hand_over(
+    transaction: &Transaction<'_>,
+    from: &VolumeId,
+    to: &VolumeId,
+) -> Result<(), Failure> {
+    transaction.execute(
+        "UPDATE header_backups SET volume = ?2 WHERE volume = ?1",
+        (from.as_str(), to.as_str()),
+    )?;
+    Ok(())
+}
+
 fn exists(connection: &Connection, backup: &HeaderBackupRecord) -> rusqlite::Result<bool> {
     connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM header_backups WHERE host = ?1 AND path = ?2)",

@@ -1,8 +1,9 @@
 //! Work that a host does on a volume, past the driver: the volume is attached, the work done, the volume detached.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use strongroom_endpoint_selector::{Disk, DiskLocation, Endpoint, HostAnswer, HostCommand, Need};
+use strongroom_endpoint_selector::{BaseImage, Disk, DiskLocation, Endpoint, HostAnswer, HostCommand, Need};
 use strongroom_types::{Call, Capability, DiskFormat, EncryptionFormat, PoolId};
 
 use crate::journal::closing_call;
@@ -14,17 +15,23 @@ pub(crate) struct OnHost<'a> {
     pub(crate) endpoint: &'a dyn Endpoint,
     pub(crate) location: &'a DiskLocation,
     pub(crate) record: &'a VolumeRecord,
+    base: Option<&'a BaseImage>,
 }
 
 impl<'a> OnHost<'a> {
     /// The disk with what opens it.
     pub(crate) fn disk(&self, key: &'a Key) -> Disk<'a> {
-        Disk::new(self.location, self.record.format, key.for_host())
+        Disk::new(self.location, self.record.format, key.for_host()).on(self.base.map(BaseImage::source))
+    }
+
+    /// The directory of the image that the disk lies on.
+    pub(crate) fn base_directory(&self) -> Option<&'a Path> {
+        self.base.and_then(|base| base.path.parent())
     }
 }
 
 /// What a host must be able to do for work on such a disk.
-fn capability(format: DiskFormat, encryption: Option<EncryptionFormat>) -> Capability {
+pub(crate) fn capability(format: DiskFormat, encryption: Option<EncryptionFormat>) -> Capability {
     match (format, encryption) {
         (_, None) => Capability::PlainImages,
         (DiskFormat::Qcow2, Some(EncryptionFormat::Luks1)) => Capability::Qcow2Luks,
@@ -82,9 +89,7 @@ impl ControlPlane {
             })
     }
 
-    /// Attaches the volume to a host, does the work there, and detaches it, whether the work succeeded or not. The attachment is
-    /// recorded before it is made, so that [`recover`](ControlPlane::recover) ends what a dead process began, and the next work
-    /// on the volume ends what could not be ended now.
+    /// Attaches the volume to a host, does the work there, and detaches it.
     pub(crate) fn on_host<T>(
         &self,
         call: &Call,
@@ -93,27 +98,46 @@ impl ControlPlane {
         work: impl FnOnce(&OnHost<'_>) -> Result<T, ControlPlaneError>,
     ) -> Result<T, ControlPlaneError> {
         let endpoint = self.host_for(&record.pool, record.format, record.encryption, action)?;
+        self.attached(call, record, endpoint.as_ref(), work)
+    }
+
+    /// Attaches the volume to this host, does the work there, and detaches it, whether the work succeeded or not. The attachment is
+    /// recorded before it is made, so that [`recover`](ControlPlane::recover) ends what a dead process began, and the next work
+    /// on the volume ends what could not be ended now.
+    pub(crate) fn attached<T>(
+        &self,
+        call: &Call,
+        record: &VolumeRecord,
+        endpoint: &dyn Endpoint,
+        work: impl FnOnce(&OnHost<'_>) -> Result<T, ControlPlaneError>,
+    ) -> Result<T, ControlPlaneError> {
         let host = endpoint.host().id;
         let driver = self.driver(&record.pool)?;
         self.transact("record an attachment", |transaction| {
             attachment::insert(transaction, &record.id, &host)
         })?;
         let done = driver
-            .attach(&self.context(call), &record.id, &host)
+            .attach(&self.context(call), &record.disk, &host)
             .map_err(pool::failed(
                 &record.pool,
                 format!("attach volume {} to host {host}", record.id),
             ))
             .and_then(|attachment| {
-                if (attachment.format, attachment.encryption) != (record.format, record.encryption) {
+                let kind = (
+                    attachment.format,
+                    attachment.encryption,
+                    attachment.base.is_some(),
+                );
+                if kind != (record.format, record.encryption, record.template.is_some()) {
                     return Err(ControlPlaneError::Mismatch {
                         volume: record.id.clone(),
                         problem: format!("pool {} attaches a disk of another kind", record.pool),
                     });
                 }
                 work(&OnHost {
-                    endpoint: endpoint.as_ref(),
+                    endpoint,
                     location: &attachment.location,
+                    base: attachment.base.as_ref(),
                     record,
                 })
             });

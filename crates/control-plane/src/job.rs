@@ -7,83 +7,69 @@ use strongroom_types::{DiskFormat, GuestSize, HostId, JobId, SnapshotId, VolumeI
 
 use crate::Erasure;
 
-/// What kind of work a job is. It prints as what was begun, such as `create it`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum JobKind {
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $word:literal, $participle:literal, $begun:literal;)+) => {
+        /// What kind of work a job is. It prints as what was begun, such as `create it`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum JobKind {
+            $($(#[$doc])* $kind),+
+        }
+
+        impl JobKind {
+            const ALL: &'static [Self] = &[$(Self::$kind),+];
+
+            /// The word that is stored.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$kind => $word),+ }
+            }
+
+            /// What a volume is doing meanwhile.
+            pub(crate) const fn participle(self) -> &'static str {
+                match self { $(Self::$kind => $participle),+ }
+            }
+        }
+
+        impl fmt::Display for JobKind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self { $(Self::$kind => $begun),+ })
+            }
+        }
+    };
+}
+
+kinds! {
     /// Making a volume.
-    Create,
+    Create = "create", "creating", "create it";
+    /// Making a volume from an image that somebody gave.
+    Import = "import", "importing", "import it";
+    /// Making a volume with the content of another.
+    Clone = "clone", "cloning", "make it as a clone";
+    /// Making a new root disk for a volume.
+    Reinstall = "reinstall", "reinstalling", "make a new disk to reinstall a volume";
+    /// Making a disk for a volume in another place.
+    Move = "move", "moving", "make a disk to move a volume to";
     /// Making a volume larger.
-    Grow,
+    Grow = "grow", "growing", "grow it";
+    /// Making a volume smaller.
+    Shrink = "shrink", "shrinking", "shrink it";
+    /// Making a volume independent of its template.
+    Flatten = "flatten", "flattening", "flatten it";
     /// Taking a snapshot.
-    TakeSnapshot,
+    TakeSnapshot = "take-snapshot", "taking snapshot", "take a snapshot";
     /// Removing a snapshot.
-    RemoveSnapshot,
+    RemoveSnapshot = "remove-snapshot", "removing snapshot", "remove a snapshot";
     /// Bringing a volume back to a snapshot.
-    Restore,
+    Restore = "restore", "restoring", "restore a snapshot";
     /// Overwriting a volume with an image.
-    ReplaceContent,
+    ReplaceContent = "replace-content", "replacing content", "replace its content";
     /// Copying a LUKS header into a file.
-    BackUpHeader,
+    BackUpHeader = "back-up-header", "backing up header", "back up its header";
+    /// Copying a volume into an image file.
+    Export = "export", "exporting", "export it";
     /// Removing a volume for ever.
-    Delete,
-}
-
-impl JobKind {
-    const ALL: [Self; 8] = [
-        Self::Create,
-        Self::Grow,
-        Self::TakeSnapshot,
-        Self::RemoveSnapshot,
-        Self::Restore,
-        Self::ReplaceContent,
-        Self::BackUpHeader,
-        Self::Delete,
-    ];
-
-    /// The word that is stored.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Grow => "grow",
-            Self::TakeSnapshot => "take-snapshot",
-            Self::RemoveSnapshot => "remove-snapshot",
-            Self::Restore => "restore",
-            Self::ReplaceContent => "replace-content",
-            Self::BackUpHeader => "back-up-header",
-            Self::Delete => "delete",
-        }
-    }
-
-    /// What a volume is doing meanwhile.
-    pub(crate) const fn participle(self) -> &'static str {
-        match self {
-            Self::Create => "creating",
-            Self::Grow => "growing",
-            Self::TakeSnapshot => "taking snapshot",
-            Self::RemoveSnapshot => "removing snapshot",
-            Self::Restore => "restoring",
-            Self::ReplaceContent => "replacing content",
-            Self::BackUpHeader => "backing up header",
-            Self::Delete => "deleting",
-        }
-    }
-}
-
-impl fmt::Display for JobKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Create => "create it",
-            Self::Grow => "grow it",
-            Self::TakeSnapshot => "take a snapshot",
-            Self::RemoveSnapshot => "remove a snapshot",
-            Self::Restore => "restore a snapshot",
-            Self::ReplaceContent => "replace its content",
-            Self::BackUpHeader => "back up its header",
-            Self::Delete => "delete it",
-        })
-    }
+    Delete = "delete", "deleting", "delete it";
 }
 
 impl FromStr for JobKind {
@@ -92,7 +78,8 @@ impl FromStr for JobKind {
     /// The unknown word, in a sentence.
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .find(|k| k.as_str() == text)
             .ok_or_else(|| format!("unknown kind of job {text:?}"))
     }
@@ -103,12 +90,39 @@ impl FromStr for JobKind {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Work {
     Create,
-    Grow { to: GuestSize },
-    TakeSnapshot { snapshot: SnapshotId },
-    RemoveSnapshot { snapshot: SnapshotId },
-    Restore { snapshot: SnapshotId },
-    ReplaceContent { path: OsString, format: DiskFormat },
-    BackUpHeader { host: HostId, path: OsString },
+    Import,
+    Clone,
+    Reinstall,
+    Move,
+    Grow {
+        to: GuestSize,
+    },
+    Shrink {
+        to: GuestSize,
+    },
+    Flatten,
+    TakeSnapshot {
+        snapshot: SnapshotId,
+    },
+    RemoveSnapshot {
+        snapshot: SnapshotId,
+    },
+    Restore {
+        snapshot: SnapshotId,
+    },
+    ReplaceContent {
+        path: OsString,
+        format: DiskFormat,
+    },
+    BackUpHeader {
+        host: HostId,
+        path: OsString,
+    },
+    Export {
+        export: String,
+        host: HostId,
+        path: OsString,
+    },
     Delete,
 }
 
@@ -116,22 +130,30 @@ impl Work {
     pub(crate) fn kind(&self) -> JobKind {
         match self {
             Self::Create => JobKind::Create,
+            Self::Import => JobKind::Import,
+            Self::Clone => JobKind::Clone,
+            Self::Reinstall => JobKind::Reinstall,
+            Self::Move => JobKind::Move,
             Self::Grow { .. } => JobKind::Grow,
+            Self::Shrink { .. } => JobKind::Shrink,
+            Self::Flatten => JobKind::Flatten,
             Self::TakeSnapshot { .. } => JobKind::TakeSnapshot,
             Self::RemoveSnapshot { .. } => JobKind::RemoveSnapshot,
             Self::Restore { .. } => JobKind::Restore,
             Self::ReplaceContent { .. } => JobKind::ReplaceContent,
             Self::BackUpHeader { .. } => JobKind::BackUpHeader,
+            Self::Export { .. } => JobKind::Export,
             Self::Delete => JobKind::Delete,
         }
     }
 
-    /// Whether this work also settles a failed job of that kind: a delete settles everything, a restore whatever left the
-    /// content in between.
+    /// Whether this work also settles a failed job of that kind: a delete settles everything but an export, whose file it knows
+    /// nothing of, a restore whatever left the content in between, and a flatten another flatten.
     pub(crate) fn settles(&self, failed: JobKind) -> bool {
         match self {
-            Self::Delete => true,
+            Self::Delete => failed != JobKind::Export,
             Self::Restore { .. } => matches!(failed, JobKind::Restore | JobKind::ReplaceContent),
+            Self::Flatten => failed == JobKind::Flatten,
             _ => false,
         }
     }
@@ -197,4 +219,18 @@ pub(crate) struct Job {
     pub(crate) erasure: Erasure,
     /// Why it neither ended nor could be undone.
     pub(crate) failure: Option<String>,
+}
+
+impl Job {
+    /// A job at its beginning, not written down yet.
+    pub(crate) fn new(volume: &VolumeId, work: Work) -> Self {
+        Self {
+            id: JobId::random(),
+            volume: volume.clone(),
+            work,
+            step: Step::Begun,
+            erasure: Erasure::default(),
+            failure: None,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, Row, Transaction};
-use strongroom_types::{JobId, VolumeId};
+use strongroom_types::{JobId, TemplateId, VolumeId};
 
 use crate::Erasure;
 use crate::job::{Job, Work};
@@ -81,14 +81,20 @@ fn name(job: &Job) -> RowName<'_> {
     }
 }
 
-pub(crate) fn insert(transaction: &Transaction<'_>, job: &Job) -> Result<(), Failure> {
+/// Writes a job down. Until it ends, the template that it makes a disk from cannot be removed.
+pub(crate) fn insert(
+    transaction: &Transaction<'_>,
+    job: &Job,
+    template: Option<&TemplateId>,
+) -> Result<(), Failure> {
     let name = name(job);
     let arguments = serde_json::to_string(&job.work).map_err(|e| name.damaged(e))?;
     let begun = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
     transaction.execute(
-        "INSERT INTO jobs (id, volume, kind, step, arguments, begun, erasure) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO jobs (id, volume, kind, step, arguments, begun, erasure, template)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         (
             job.id.as_str(),
             job.volume.as_str(),
@@ -97,6 +103,7 @@ pub(crate) fn insert(transaction: &Transaction<'_>, job: &Job) -> Result<(), Fai
             arguments,
             row::stored(begun),
             job.erasure.to_column(name)?,
+            template.map(|t| t.as_str()),
         ),
     )?;
     Ok(())

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use rusqlite::Transaction;
-use strongroom_types::{Call, JobId, VolumeId};
+use strongroom_types::{Call, TemplateId, VolumeId};
 
-use crate::job::{Job, Step, Work};
+use crate::job::{Job, Work};
 use crate::row::Failure;
-use crate::{ControlPlane, ControlPlaneError, Erasure, job_table};
+use crate::{ControlPlane, ControlPlaneError, job_table};
 
 /// How long bringing things back in order may take when the caller has already asked to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,15 +26,19 @@ impl ControlPlane {
         work: Work,
         also: impl FnOnce(&Transaction<'_>) -> Result<(), Failure>,
     ) -> Result<Job, ControlPlaneError> {
+        self.begin_with(volume, work, None, also)
+    }
+
+    /// The same for work that makes a disk from a template, which stays as long as the job is there.
+    pub(crate) fn begin_with(
+        &self,
+        volume: &VolumeId,
+        work: Work,
+        template: Option<&TemplateId>,
+        also: impl FnOnce(&Transaction<'_>) -> Result<(), Failure>,
+    ) -> Result<Job, ControlPlaneError> {
         tracing::debug!(%volume, job = work.kind().as_str(), "begin");
-        let mut job = Job {
-            id: JobId::random(),
-            volume: volume.clone(),
-            work,
-            step: Step::Begun,
-            erasure: Erasure::default(),
-            failure: None,
-        };
+        let mut job = Job::new(volume, work);
         self.transact("record a job", |transaction| {
             if let Some(there) = job_table::of_volume(transaction, volume)? {
                 if there.failure.is_none() || !job.work.settles(there.work.kind()) {
@@ -47,7 +51,7 @@ impl ControlPlane {
                 job_table::remove(transaction, &there.id)?;
             }
             also(transaction)?;
-            job_table::insert(transaction, &job)
+            job_table::insert(transaction, &job, template)
         })?;
         Ok(job)
     }

@@ -6,13 +6,15 @@ use rusqlite::{Connection, Row};
 use strongroom_storage_pool::{Capabilities, PoolDriver, PoolError, PoolUsage};
 use strongroom_types::{Call, PoolId};
 
+use crate::driver_guard::{self, GuardedDriver};
 use crate::row::{Failure, RowName, is_constraint};
 use crate::{ControlPlane, ControlPlaneError};
 
 /// Finds the driver of a pool: where a program says which drivers it has.
 pub trait PoolDrivers: Send + Sync + fmt::Debug {
     /// The driver that serves this pool, by its kind and settings. It is asked for once for every pool that is used, and kept:
-    /// what a driver remembers of its pool holds as long as the control plane. After an error it is asked for again.
+    /// what a driver remembers of its pool holds as long as the control plane. After an error it is asked for again, and so it is after the
+    /// driver panicked, because what it remembers may be broken.
     ///
     /// # Errors
     /// [`PoolError`] when there is no driver for the kind, or the settings make no sense.
@@ -33,10 +35,10 @@ forward!(&D, Box<D>, Arc<D>);
 
 /// The drivers that were asked for so far.
 #[derive(Debug, Default)]
-pub(crate) struct OpenPools(Mutex<BTreeMap<PoolId, Arc<dyn PoolDriver>>>);
+pub(crate) struct OpenPools(Mutex<BTreeMap<PoolId, Arc<GuardedDriver>>>);
 
 impl OpenPools {
-    fn map(&self) -> MutexGuard<'_, BTreeMap<PoolId, Arc<dyn PoolDriver>>> {
+    fn map(&self) -> MutexGuard<'_, BTreeMap<PoolId, Arc<GuardedDriver>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -125,7 +127,7 @@ pub(crate) fn failed(
 }
 
 impl ControlPlane {
-    /// Adds a pool after its driver has opened it and said how full it is.
+    /// Adds a pool after its driver has opened and [prepared](PoolDriver::prepare) it and said how full it is.
     ///
     /// # Errors
     /// [`ControlPlaneError::Taken`], [`ControlPlaneError::Pool`] when the pool cannot be used; then it is not added.
@@ -143,10 +145,10 @@ impl ControlPlane {
         if self.pools()?.iter().any(|p| p.id == new.id) {
             return Err(taken());
         }
-        let driver = self
-            .drivers
-            .driver(&record)
-            .map_err(failed(&new.id, "be opened"))?;
+        let driver = self.new_driver(&record)?;
+        driver
+            .prepare(&self.context(call))
+            .map_err(failed(&new.id, "be prepared"))?;
         driver
             .usage(&self.context(call))
             .map_err(failed(&new.id, "be used"))?;
@@ -157,7 +159,10 @@ impl ControlPlane {
         let settings = serde_json::to_string(&new.settings).map_err(|e| name.damaged(e))?;
         self.transact("record a pool", |transaction| {
             let row = (new.id.as_str(), &new.kind, settings);
-            match transaction.execute("INSERT INTO pools VALUES (?1, ?2, ?3)", row) {
+            match transaction.execute(
+                "INSERT INTO pools (id, kind, settings, prepared) VALUES (?1, ?2, ?3, 1)",
+                row,
+            ) {
                 Err(e) if is_constraint(&e) => Err(taken().into()),
                 done => done.map(drop).map_err(Failure::from),
             }
@@ -206,19 +211,55 @@ impl ControlPlane {
     }
 
     pub(crate) fn open_pool(&self, record: &PoolRecord) -> Result<Arc<dyn PoolDriver>, ControlPlaneError> {
-        if let Some(driver) = self.open_pools.map().get(&record.id) {
+        if let Some(driver) = self.open_pools.map().get(&record.id)
+            && !driver.has_panicked()
+        {
             return Ok(driver.clone());
         }
-        let driver = self
-            .drivers
-            .driver(record)
-            .map_err(failed(&record.id, "be opened"))?;
+        let opened = self.new_driver(record)?;
+        let mut open = self.open_pools.map();
         // Somebody else may have been faster; then there is one driver all the same.
-        Ok(self
-            .open_pools
-            .map()
-            .entry(record.id.clone())
-            .or_insert(driver)
-            .clone())
+        let driver = open.entry(record.id.clone()).or_insert_with(|| opened.clone());
+        if driver.has_panicked() {
+            *driver = opened;
+        }
+        Ok(driver.clone())
+    }
+
+    fn new_driver(&self, record: &PoolRecord) -> Result<Arc<GuardedDriver>, ControlPlaneError> {
+        driver_guard::catch("open", || self.drivers.driver(record))
+            .and_then(|driver| GuardedDriver::new(driver, &record.id))
+            .map(Arc::new)
+            .map_err(failed(&record.id, "be opened"))
+    }
+
+    /// Prepares the pools that an earlier version of this program added, before pools were prepared. One that cannot be prepared now
+    /// is tried again at the next start.
+    pub(crate) fn prepare_old_pools(&self, call: &Call) -> Result<(), ControlPlaneError> {
+        let old = self.read("list pools that are not prepared", |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT id, kind, settings FROM pools WHERE prepared = 0")?;
+            let rows: Vec<_> = statement
+                .query_map([], stored)?
+                .collect::<rusqlite::Result<_>>()?;
+            rows.into_iter().map(record).collect::<Result<Vec<_>, _>>()
+        })?;
+        for pool in old {
+            let prepared = self.open_pool(&pool).and_then(|driver| {
+                driver
+                    .prepare(&self.context(call))
+                    .map_err(failed(&pool.id, "be prepared"))
+            });
+            match prepared {
+                Ok(()) => self.transact("record that a pool is prepared", |transaction| {
+                    transaction.execute("UPDATE pools SET prepared = 1 WHERE id = ?1", [pool.id.as_str()])?;
+                    Ok(())
+                })?,
+                Err(error) => {
+                    tracing::warn!(pool = %pool.id, error = %error.chain(), "not prepared; the next start tries again");
+                }
+            }
+        }
+        Ok(())
     }
 }

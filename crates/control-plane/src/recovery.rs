@@ -41,6 +41,8 @@ pub enum Outcome {
 pub struct Recovered {
     /// The volume.
     pub volume: VolumeId,
+    /// The volume whose next or former disk this is; `None` for a volume proper.
+    pub disk_of: Option<VolumeId>,
     /// The job; `None` for an attachment that had to be ended.
     pub job: Option<JobKind>,
     /// What became of it.
@@ -51,17 +53,13 @@ pub struct Recovered {
 
 impl fmt::Display for Recovered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "volume {}", self.volume)?;
+        if let Some(volume) = &self.disk_of {
+            write!(f, ", which stands for another disk of volume {volume}")?;
+        }
         match self.job {
-            Some(job) => write!(
-                f,
-                "volume {}: an earlier process began to {job}; this ",
-                self.volume
-            )?,
-            None => write!(
-                f,
-                "volume {}: an earlier process left it attached; this ",
-                self.volume
-            )?,
+            Some(job) => write!(f, ": an earlier process began to {job}; this ")?,
+            None => write!(f, ": an earlier process left it attached; this ")?,
         }
         match &self.outcome {
             Outcome::Finished => f.write_str("is finished now")?,
@@ -95,9 +93,11 @@ impl ControlPlane {
     /// Finishes or undoes what earlier processes left: first what their drivers had under way in the pools, then their
     /// attachments, then their jobs, the oldest first.
     ///
-    /// Making a volume, a snapshot or a header backup is undone. Removing, restoring and overwriting is finished. A grow is
-    /// finished where that is possible; else the size is recorded as it is. What fails is in the answer, stays in the
-    /// database and hinders nothing else. Only pools with unfinished work are touched.
+    /// Making a volume, a snapshot, an export or a header backup is undone, and so is making another disk for a volume, which then has
+    /// the one that it had. Removing, restoring and overwriting is finished. A resize or flatten is finished where that is possible;
+    /// else the volume is recorded as it is. What fails is in the answer, stays in the database and hinders nothing else. Only pools
+    /// with unfinished work are touched, and those that an earlier version of this crate added, which it did not
+    /// [prepare](PoolDriver::prepare). Removals of templates that did not end go on; one that fails is in the log.
     ///
     /// Required: no other process works on the database or the pools, and no other work of this control plane is running.
     ///
@@ -115,7 +115,7 @@ impl ControlPlane {
             self.take_stock(
                 call,
                 &mut recovered,
-                volume,
+                &record,
                 None,
                 ended.map(|()| Settled::Finished),
             )?;
@@ -125,14 +125,16 @@ impl ControlPlane {
             let _claim = self.claims.take(&job.volume)?;
             let settled = self
                 .swept(call, &mut swept, &record)
-                .and_then(|driver| self.settle(call, driver.as_ref(), &job, record));
+                .and_then(|driver| self.settle(call, driver.as_ref(), &job, record.clone()));
             if let Err(error) = &settled
                 && call.check().is_ok()
             {
                 self.note_failure(&job, error)?;
             }
-            self.take_stock(call, &mut recovered, job.volume, Some(job.work.kind()), settled)?;
+            self.take_stock(call, &mut recovered, &record, Some(job.work.kind()), settled)?;
         }
+        self.prepare_old_pools(call)?;
+        self.finish_template_removals(call)?;
         // A process that died right after its last transaction did not get to this.
         if let Err(error) = self.store.database().purge() {
             tracing::warn!(error = %ControlPlaneError::Store(error).chain(), "the log of the database is not truncated");
@@ -145,7 +147,7 @@ impl ControlPlane {
         &self,
         call: &Call,
         recovered: &mut Vec<Recovered>,
-        volume: VolumeId,
+        record: &VolumeRecord,
         job: Option<JobKind>,
         settled: Result<Settled, ControlPlaneError>,
     ) -> Result<(), ControlPlaneError> {
@@ -166,7 +168,8 @@ impl ControlPlane {
             }
         };
         let one = Recovered {
-            volume,
+            volume: record.id.clone(),
+            disk_of: record.disk_of.clone(),
             job,
             outcome,
             erasure,
@@ -201,7 +204,8 @@ impl ControlPlane {
             })
     }
 
-    fn settle(
+    /// Finishes or undoes a job.
+    pub(crate) fn settle(
         &self,
         call: &Call,
         driver: &dyn PoolDriver,
@@ -209,11 +213,16 @@ impl ControlPlane {
         record: VolumeRecord,
     ) -> Result<Settled, ControlPlaneError> {
         match &job.work {
-            Work::Create => {
-                self.undo_create(call, job, &record.pool, Some(driver))?;
+            Work::Create | Work::Import | Work::Clone | Work::Reinstall | Work::Move => {
+                self.undo_create(call, &record, Some(driver))?;
                 Ok(Settled::Undone)
             }
-            Work::Grow { to } => self.finish_grow(call, driver, job, &record, *to),
+            Work::Grow { to } | Work::Shrink { to } => self.finish_resize(call, driver, job, &record, *to),
+            Work::Flatten => self.finish_flatten(call, driver, job, &record),
+            Work::Export { export, host, path } => {
+                self.undo_export(call, job, export, host, Path::new(path))?;
+                Ok(Settled::Undone)
+            }
             Work::TakeSnapshot { snapshot } => {
                 self.undo_snapshot(call, job, record, snapshot)?;
                 Ok(Settled::Undone)

@@ -141,6 +141,12 @@ impl ControlPlane {
         }
         let in_order = record.state == VolumeState::Ready;
         let subject = self.subject(call, record)?;
+        if !subject.driver.capabilities().revert {
+            return Err(ControlPlaneError::Unsupported {
+                pool: subject.record.pool,
+                problem: "does not bring volumes back to their snapshots".to_owned(),
+            });
+        }
         self.snapshot(volume, snapshot)?
             .ok_or_else(|| unknown(volume, snapshot))?;
         tracing::debug!(%volume, %snapshot, "restore a snapshot");
@@ -201,7 +207,8 @@ impl ControlPlane {
         }
         let action = format!("look at the snapshots of volume {}", record.id);
         let looked = self.on_host(call, record, &action, |at| {
-            let look = InspectDisk::new(at.location, record.format, record.encryption);
+            let look =
+                InspectDisk::new(at.location, record.format, record.encryption).base_in(at.base_directory());
             match run(at.endpoint, call, &action, &look.into())? {
                 HostAnswer::Disk(facts) => Ok(facts.snapshots.contains(snapshot)),
                 _ => Err(odd_answer(at.endpoint, &action)),
@@ -236,7 +243,7 @@ impl ControlPlane {
             SnapshotAction::Delete => "remove",
         };
         let (pool, volume) = (&subject.record.pool, &subject.record.id);
-        let request = SnapshotVolume::new(volume, snapshot, action, subject.key.for_driver());
+        let request = SnapshotVolume::new(&subject.record.disk, snapshot, action, subject.key.for_driver());
         subject
             .driver
             .snapshot(&self.context(call), &request)

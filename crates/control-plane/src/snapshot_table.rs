@@ -46,6 +46,20 @@ pub(crate) fn get(
     Ok(list(connection, volume)?.into_iter().find(|s| s.id == *id))
 }
 
+/// The snapshots of a volume as owners of its key.
+pub(crate) fn owners(connection: &Connection, volume: &VolumeId) -> Result<Vec<Owner>, Failure> {
+    let snapshots = list(connection, volume)?;
+    Ok(snapshots.iter().map(|s| owner(volume, &s.id)).collect())
+}
+
+/// Forgets every snapshot of a volume whose disk is replaced, and that its key is needed for them.
+pub(crate) fn remove_all(transaction: &Transaction<'_>, volume: &VolumeRecord) -> Result<(), Failure> {
+    for snapshot in list(transaction, &volume.id)? {
+        remove(transaction, volume, &snapshot.id)?;
+    }
+    Ok(())
+}
+
 /// Records a snapshot of the volume as it is, and that the volume's key opens it.
 pub(crate) fn insert(
     transaction: &Transaction<'_>,

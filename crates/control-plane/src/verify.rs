@@ -1,4 +1,4 @@
-use strongroom_endpoint_selector::{DiskFacts, HostAnswer, Verification, VerifyDisk};
+use strongroom_endpoint_selector::{DiskFacts, DiskLocation, HostAnswer, Verification, VerifyDisk};
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, SnapshotId, VolumeId};
 
 use crate::host_work::{OnHost, odd_answer, run};
@@ -102,8 +102,9 @@ fn compare(
         let (seen, said) = (facts.guest.get(), record.guest.get());
         problems.push(format!("its guest sees {seen} bytes, not {said}"));
     }
-    // A qcow2 file grows as it is written: its size says nothing.
-    if record.format == DiskFormat::Raw && record.device != Some(facts.device) {
+    // A qcow2 file grows as it is written: its size says nothing. Of a block device a raw disk has only what it needs.
+    let whole = matches!(facts.location, DiskLocation::File(_));
+    if record.format == DiskFormat::Raw && whole && record.device != Some(facts.device) {
         let said = record.device.map_or(0, |d| d.get());
         problems.push(format!("its device has {} bytes, not {said}", facts.device.get()));
     }

@@ -2,7 +2,8 @@ use std::fmt;
 
 use strongroom_storage_pool::Volume;
 use strongroom_types::{
-    DeviceSize, DiskFormat, EncryptionFormat, GuestSize, OfferingId, PassphraseId, PoolId, VolumeId,
+    DeviceSize, DiskFormat, EncryptionFormat, GuestSize, OfferingId, PassphraseId, PoolId, TemplateId,
+    VolumeId,
 };
 
 use crate::{ControlPlane, ControlPlaneError, JobKind, volume_table};
@@ -39,6 +40,8 @@ pub struct VolumeRecord {
     pub offering: OfferingId,
     /// The pool that it lies in.
     pub pool: PoolId,
+    /// The name that its disk has in the pool: the volume's id at first, another one after the disk was replaced.
+    pub disk: VolumeId,
     /// What it is doing.
     pub state: VolumeState,
     /// What its guest sees.
@@ -47,10 +50,20 @@ pub struct VolumeRecord {
     pub device: Option<DeviceSize>,
     /// How its sectors lie.
     pub format: DiskFormat,
-    /// Which LUKS it is encrypted with; `None` for a plain volume. Decided at allocation, from the offering, and never changed.
+    /// Which LUKS it is encrypted with; `None` for a plain volume. On which side of the cipher it is was decided at allocation, from
+    /// the offering, and never changes.
     pub encryption: Option<EncryptionFormat>,
     /// Names the passphrase that opens it; `None` exactly when [`encryption`](Self::encryption) is.
     pub passphrase: Option<PassphraseId>,
+    /// The template that it reads from where nothing was written, whose content lies in clear in the pool; `None` when it stands
+    /// alone.
+    pub template: Option<TemplateId>,
+    /// The volumes, deleted ones among them, with which it shares passphrase and volume key, because a clone was asked to. Whoever
+    /// has an old header of one of them opens it.
+    pub shares_key_with: Vec<VolumeId>,
+    /// The volume whose next or former disk this is, while that volume's disk is replaced; `None` for a volume proper. What is here
+    /// beyond the length of such work is what could not be removed yet, and may be deleted.
+    pub disk_of: Option<VolumeId>,
 }
 
 /// The error for a volume that is not there.
@@ -99,7 +112,7 @@ pub(crate) fn agrees(
     let said =
         |encryption: Option<EncryptionFormat>| encryption.map_or("no encryption", EncryptionFormat::as_str);
     let mut problems = Vec::new();
-    if seen.id != record.id {
+    if seen.id != record.disk {
         problems.push(format!("the pool speaks of volume {}", seen.id));
     }
     if seen.format != record.format {
@@ -110,6 +123,17 @@ pub(crate) fn agrees(
             "it has {}, not {}",
             said(seen.encryption),
             said(record.encryption)
+        ));
+    }
+    if seen.overlay_of != record.template {
+        let on = |template: &Option<TemplateId>| match template {
+            Some(id) => format!("lies on template {id}"),
+            None => "stands alone".to_owned(),
+        };
+        problems.push(format!(
+            "it {}, and the record says that it {}",
+            on(&seen.overlay_of),
+            on(&record.template)
         ));
     }
     if seen.guest != guest {

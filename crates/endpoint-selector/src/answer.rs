@@ -197,7 +197,7 @@ pub struct DirectoryFacts {
     pub total: ByteSize,
     /// The bytes that an unprivileged user could still write.
     pub free: ByteSize,
-    /// Whether a file could be made there.
+    /// Whether a file could be made there, space permitting.
     pub writable: bool,
     /// The pool that the directory was [marked](crate::MarkDirectory) for.
     pub pool: Option<PoolId>,

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use strongroom_types::{DiskFormat, EncryptionFormat, GuestSize, PoolId, SnapshotId, VolumeId};
+use strongroom_types::{DeviceSize, DiskFormat, EncryptionFormat, GuestSize, PoolId, SnapshotId, VolumeId};
 
 use crate::{ContentSource, Disk, DiskContent, DiskLocation, Protection};
 
@@ -189,6 +189,27 @@ commands! {
         protection: Protection<'a>,
     }
 
+    /// Reads a block device that nobody has open from end to end and finds nothing but zeros. Anything else is
+    /// [`AlreadyExists`](crate::ErrorKind::AlreadyExists), and the error says where it begins.
+    ///
+    /// Answers [`HostAnswer::Done`](crate::HostAnswer::Done).
+    ProveBlank {
+        /// The device. Of one with [`used`](crate::BlockDevice::used), so much.
+        location: &'a DiskLocation;
+        /// Look only at what is behind so many bytes. Then somebody may have the device open.
+        from: Option<DeviceSize>,
+    }
+
+    /// Makes a block device that nobody has open read as zeros, whatever is there: first its beginning, with the header, then the rest.
+    /// Thin storage may get its room back. Killed in between, the same command finishes.
+    ///
+    /// Answers [`HostAnswer::Done`](crate::HostAnswer::Done).
+    BlankDevice {
+        /// The device. Without an [identity](crate::BlockDevice::identity), or when it is a file, it is
+        /// [`InvalidRequest`](crate::ErrorKind::InvalidRequest). Of one with [`used`](crate::BlockDevice::used), only so much is touched.
+        location: &'a DiskLocation,
+    }
+
     /// Reads the header of a disk, without its key. What the disk is must be what the command says it is.
     ///
     /// Here and in every command that takes a [`DiskLocation`], a [`File`](DiskLocation::File) is the file itself: a symlink is
@@ -248,7 +269,8 @@ commands! {
 
     /// Copies into a disk that nobody has open all that it still reads from its base image, through its own cipher, and then lets go of
     /// the base. Afterwards the disk stands alone and its content is what it was. A disk that stands alone already is fine; one that
-    /// was stopped in the middle still lies on its base, and the same command finishes it.
+    /// was stopped in the middle still lies on its base, and the same command finishes it. The host may need room for all of it beside
+    /// the old one. A disk with snapshots inside, which lie on the base as well, is [`Unsupported`](crate::ErrorKind::Unsupported).
     ///
     /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
     FlattenDisk {
@@ -270,7 +292,8 @@ commands! {
     }
 
     /// Overwrites a disk that nobody has open with the content of a plain image or of another disk, at most as large. Beyond its
-    /// end the disk keeps what it had. Content of an encrypted disk is never written to a plain one.
+    /// end the disk keeps what it had. Content of an encrypted disk is written to a plain one only as
+    /// [`Declassified`](ContentSource::Declassified).
     ///
     /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
     ReplaceContent {
@@ -281,7 +304,8 @@ commands! {
     }
 
     /// Compares what a guest would read with a plain image or with another disk at most as large. What the disk has beyond its end must
-    /// read as zeros, which the end of a raw LUKS disk that was never written does not.
+    /// read as zeros, which the end of a raw LUKS disk that was never written does not. Compared with another disk, what a raw LUKS disk
+    /// in a file never got counts as zeros elsewhere.
     ///
     /// Answers [`HostAnswer::Compared`](crate::HostAnswer::Compared).
     CompareContent {
@@ -292,7 +316,8 @@ commands! {
     }
 
     /// Computes the SHA-256 of what a guest reads of a disk that nobody writes to, through its cipher. Nothing of the content is written
-    /// anywhere but into memory.
+    /// anywhere but into memory. What a raw LUKS disk in a file never got, and where it therefore reads as noise, counts as zeros: so a
+    /// copy has the digest of its source.
     ///
     /// Answers [`HostAnswer::Digest`](crate::HostAnswer::Digest).
     DigestContent {

@@ -25,19 +25,36 @@ impl DiskContent<'_> {
     /// # Errors
     /// [`ErrorKind::InvalidRequest`] with what to do.
     pub fn admit(&self, operation: &'static str, into: Protection<'_>) -> Result<(), EndpointError> {
-        let problem = match (self, into) {
-            (Self::Copy(from), Protection::Plain) if from.protection.key().is_some() => {
-                "the content of an encrypted disk would become plain; declassify it, or ask for an encrypted disk"
-            }
-            (Self::Declassified(from, _), _) if from.protection.key().is_none() => {
-                "the disk to declassify is plain; copy it"
-            }
-            (Self::Declassified(..), Protection::Luks { .. }) => {
-                "the new disk is encrypted, so nothing is declassified; copy it"
-            }
-            _ => return Ok(()),
-        };
-        Err(EndpointError::new(ErrorKind::InvalidRequest, operation, problem))
+        match self {
+            Self::Copy(from) => copy(operation, from, into),
+            Self::Declassified(from, _) => declassify(operation, from, into),
+            Self::Blank | Self::Template(_) | Self::Overlay(_) => Ok(()),
+        }
+    }
+}
+
+fn refuse(operation: &'static str, problem: &str) -> Result<(), EndpointError> {
+    Err(EndpointError::new(ErrorKind::InvalidRequest, operation, problem))
+}
+
+fn copy(operation: &'static str, from: &Disk<'_>, into: Protection<'_>) -> Result<(), EndpointError> {
+    match (from.protection, into) {
+        (Protection::Luks { .. }, Protection::Plain) => refuse(
+            operation,
+            "the content of an encrypted disk would become plain; declassify it, or ask for an encrypted disk",
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn declassify(operation: &'static str, from: &Disk<'_>, into: Protection<'_>) -> Result<(), EndpointError> {
+    match (from.protection, into) {
+        (Protection::Plain, _) => refuse(operation, "the disk to declassify is plain; copy it"),
+        (_, Protection::Luks { .. }) => refuse(
+            operation,
+            "the target is encrypted, so nothing is declassified; copy it",
+        ),
+        (Protection::Luks { .. }, Protection::Plain) => Ok(()),
     }
 }
 
@@ -56,6 +73,22 @@ pub enum ContentSource<'a> {
     Image(SourceImage<'a>),
     /// Another disk that nobody writes to meanwhile.
     Disk(Disk<'a>),
+    /// An encrypted disk that nobody writes to meanwhile, whose content is wanted in clear in a plain disk.
+    Declassified(Disk<'a>, Declassification<'a>),
+}
+
+impl ContentSource<'_> {
+    /// Whether content from there may go into a disk with this protection: nothing that was encrypted becomes plain in silence.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidRequest`] with what to do.
+    pub fn admit(&self, operation: &'static str, into: Protection<'_>) -> Result<(), EndpointError> {
+        match self {
+            Self::Disk(from) => copy(operation, from, into),
+            Self::Declassified(from, _) => declassify(operation, from, into),
+            Self::Image(_) => Ok(()),
+        }
+    }
 }
 
 impl<'a> From<SourceImage<'a>> for ContentSource<'a> {

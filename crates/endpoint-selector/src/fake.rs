@@ -1,5 +1,9 @@
 //! An endpoint that works in memory, for the tests of drivers and of whatever is built on them.
 
+mod content;
+mod create;
+mod device;
+mod directory;
 mod disk;
 mod run;
 
@@ -9,8 +13,9 @@ use std::hash::RandomState;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use strongroom_types::{ByteSize, DeviceSize, DiskFormat, GuestSize, HostFacts};
+use strongroom_types::{ByteSize, DiskFormat, GuestSize, HostFacts, PoolId};
 
+use self::device::FakeDevice;
 use self::disk::FakeDisk;
 use crate::{DirectoryFacts, DiskLocation, EndpointError, HostCommand, Protection};
 
@@ -19,11 +24,18 @@ type Fault = Box<dyn FnMut(&HostCommand<'_>) -> Option<EndpointError> + Send>;
 
 #[derive(Default)]
 struct State {
+    fingerprints: RandomState,
     disks: BTreeMap<PathBuf, FakeDisk>,
+    /// The disk on each is among the disks.
+    devices: BTreeMap<PathBuf, FakeDevice>,
+    /// Where disks were that were deleted.
+    gone: BTreeSet<PathBuf>,
     /// Files that are no disks: header backups.
     files: BTreeSet<PathBuf>,
     images: BTreeMap<PathBuf, ByteSize>,
     directories: BTreeMap<PathBuf, DirectoryFacts>,
+    /// Which pool a directory of a file system was marked for.
+    marks: BTreeMap<(PathBuf, u64), PoolId>,
     commands: Vec<String>,
 }
 
@@ -31,12 +43,12 @@ struct State {
 /// fails on request.
 ///
 /// Of a key it keeps a fingerprint, which is different in every endpoint and opens nothing. Images are not read: their path
-/// is the content. One that was not [added](Self::add_image) is taken to be there and as large as the disk. Every directory
-/// is there, with 900 GiB free, unless a test [says otherwise](Self::set_directory). What a host can do is in its facts and is
-/// not enforced: that is the selector's part.
+/// is the content, so that a [digest](crate::DigestContent) is the same for the same content and is not its SHA-256. An image that
+/// was not [added](Self::add_image) is taken to be there and as large as the disk; one that is a disk here is that disk. Every directory
+/// is there, unmarked and with 900 GiB free, unless a test [says otherwise](Self::set_directory). What a host can do is in its facts
+/// and is not enforced: that is the selector's part.
 pub struct MemoryEndpoint {
     facts: HostFacts,
-    fingerprints: RandomState,
     state: Mutex<State>,
     fault: Mutex<Option<Fault>>,
     lost_answer: Mutex<Option<Fault>>,
@@ -60,7 +72,6 @@ impl MemoryEndpoint {
     pub fn new(facts: HostFacts) -> Self {
         Self {
             facts,
-            fingerprints: RandomState::new(),
             state: Mutex::default(),
             fault: Mutex::default(),
             lost_answer: Mutex::default(),
@@ -92,34 +103,26 @@ impl MemoryEndpoint {
 
     /// Puts a blank file of this size there, in place of what has the name.
     pub fn add_blank(&self, path: impl Into<PathBuf>, size: GuestSize) {
-        let path = path.into();
-        self.add(path.clone(), DiskLocation::file(path), size);
-    }
-
-    /// Puts a blank block device of this size there, in place of what has the name.
-    pub fn add_blank_device(&self, path: impl Into<PathBuf>, size: GuestSize) {
-        let path = path.into();
-        self.add(path.clone(), DiskLocation::block(path), size);
-    }
-
-    fn add(&self, path: PathBuf, location: DiskLocation, size: GuestSize) {
+        let (path, location) = (path.into(), DiskLocation::file);
         // A plain raw disk has no header, so that its size is always a device size.
-        if let Ok(disk) = FakeDisk::new("add", location, DiskFormat::Raw, size, Protection::Plain, None) {
+        if let Ok(disk) = FakeDisk::new(
+            "add",
+            location(&path),
+            DiskFormat::Raw,
+            size,
+            Protection::Plain,
+            None,
+        ) {
             lock(&self.state).disks.insert(path, disk);
         }
-    }
-
-    /// Makes a block device larger, as its storage does, and says whether it did: not a file, and never smaller. A raw disk on it
-    /// is then larger for its guest too.
-    pub fn grow_device(&self, path: &Path, to: DeviceSize) -> bool {
-        let mut state = lock(&self.state);
-        state.disks.get_mut(path).is_some_and(|disk| disk.set_device(to))
     }
 
     /// Takes a disk away, whatever it is, as its storage does with a device that was removed or is not attached any more. Says
     /// whether it was there.
     pub fn remove(&self, path: &Path) -> bool {
-        lock(&self.state).disks.remove(path).is_some()
+        let mut state = lock(&self.state);
+        state.devices.remove(path);
+        state.disks.remove(path).is_some()
     }
 
     /// Says how large a plain image is for a guest.
@@ -133,10 +136,10 @@ impl MemoryEndpoint {
         lock(&self.state).directories.insert(facts.path.clone(), facts);
     }
 
-    fn directory(state: &State, path: &Path) -> DirectoryFacts {
-        state.directories.get(path).cloned().unwrap_or_else(|| {
-            let (total, free) = (ByteSize::gib(1000), ByteSize::gib(900));
-            DirectoryFacts::new(path.to_owned(), 1, "memory".to_owned(), total, free, true)
-        })
+    /// The bytes of a disk as whoever sees the storage sees them: magic numbers and noise where it is encrypted. `image` says what is
+    /// in the images that were copied onto it. `None` when there is no disk.
+    #[must_use]
+    pub fn stored(&self, path: &Path, image: impl Fn(&Path) -> Vec<u8>) -> Option<Vec<u8>> {
+        Some(lock(&self.state).disks.get(path)?.stored(&image))
     }
 }

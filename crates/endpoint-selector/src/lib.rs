@@ -16,10 +16,10 @@ pub use answer::{
     Sameness, Verification,
 };
 pub use command::{
-    BackUpHeader, CompareContent, CreateDisk, DeleteDisk, DigestContent, EraseKeyslots, FlattenDisk,
-    FormatDevice, FormatQcow2, GrowDisk, HostCommand, IdentifyDevice, InspectDisk, ListDirectory,
-    MakeDirectory, MarkDirectory, OpenDirectory, ReplaceContent, RescanDevice, ShrinkDisk, SnapshotAction,
-    SnapshotDisk, SweepStaging, VerifyDisk,
+    BackUpHeader, BlankDevice, CompareContent, CreateDisk, DeleteDisk, DigestContent, EraseKeyslots,
+    FlattenDisk, FormatDevice, FormatQcow2, GrowDisk, HostCommand, IdentifyDevice, InspectDisk,
+    ListDirectory, MakeDirectory, MarkDirectory, OpenDirectory, ProveBlank, ReplaceContent, RescanDevice,
+    ShrinkDisk, SnapshotAction, SnapshotDisk, SweepStaging, VerifyDisk,
 };
 pub use content::{ContentSource, Declassification, DiskContent};
 pub use disk::{Disk, SourceImage};

@@ -5,15 +5,20 @@ use strongroom_endpoint_selector::{Endpoint, EndpointError, ErrorKind, HostAnswe
 use strongroom_exec::Runner;
 use strongroom_types::{Call, HostFacts, HostId, PoolId};
 
+use crate::silence::Silence;
 use crate::tools::{ToolPaths, Tools};
-use crate::{content, create, directory, failure, format, grow, header, inspect, probe, snapshot};
+use crate::{
+    blank, content, create, device, digest, directory, failure, flatten, format, format_qcow2, grow, header,
+    inspect, marker, probe, shrink, snapshot, watch,
+};
 
 /// An [`Endpoint`] on this machine: carries out commands with `qemu-img` and `cryptsetup`.
 ///
 /// Commands may run from several threads at once, for different disks.
 #[derive(Debug)]
 pub struct HostAgent {
-    tools: Tools,
+    tools: Arc<Tools>,
+    silence: Silence,
     facts: RwLock<HostFacts>,
 }
 
@@ -23,7 +28,8 @@ impl HostAgent {
     #[must_use]
     pub fn new(id: HostId, paths: ToolPaths, runner: Arc<dyn Runner>) -> Self {
         Self {
-            tools: Tools::new(paths, runner),
+            silence: Silence::default(),
+            tools: Arc::new(Tools::new(paths, runner)),
             facts: RwLock::new(HostFacts::new(id)),
         }
     }
@@ -81,7 +87,10 @@ impl Endpoint for HostAgent {
         call.check()
             .map_err(|e| failure::interrupted(command.name(), e))?;
         let begun = std::time::Instant::now();
-        let answer = self.dispatch(call, command);
+        let tools = self.tools.clone();
+        let answer = watch::run(&self.silence, call, command, move |call, command| {
+            dispatch(&tools, call, command)
+        });
         let milliseconds = begun.elapsed().as_millis();
         match &answer {
             Ok(_) => tracing::debug!(command = command.name(), milliseconds, "done"),
@@ -91,27 +100,35 @@ impl Endpoint for HostAgent {
     }
 }
 
-impl HostAgent {
-    fn dispatch(&self, call: &Call, command: &HostCommand<'_>) -> Result<HostAnswer, EndpointError> {
-        let tools = &self.tools;
-        match command {
-            HostCommand::OpenDirectory(c) => directory::open(c.path),
-            HostCommand::CreateDisk(c) => create::create(tools, call, c),
-            HostCommand::FormatDevice(c) => format::format(tools, call, c),
-            HostCommand::InspectDisk(c) => inspect::inspect(tools, call, c),
-            HostCommand::VerifyDisk(c) => inspect::verify(tools, call, c),
-            HostCommand::GrowDisk(c) => grow::grow(tools, call, c),
-            HostCommand::SnapshotDisk(c) => snapshot::snapshot(tools, call, c),
-            HostCommand::ReplaceContent(c) => content::replace(tools, call, c),
-            HostCommand::CompareContent(c) => content::compare(tools, call, c),
-            HostCommand::BackUpHeader(c) => header::back_up(tools, call, c),
-            HostCommand::EraseKeyslots(c) => header::erase(tools, call, c),
-            HostCommand::DeleteDisk(c) => directory::delete(c.path),
-            HostCommand::SweepStaging(c) => directory::sweep(c.path),
-            other => {
-                let message = "this agent does not know the command; it is older than whoever asks";
-                Err(EndpointError::new(ErrorKind::Unsupported, other.name(), message))
-            }
+fn dispatch(tools: &Tools, call: &Call, command: &HostCommand<'_>) -> Result<HostAnswer, EndpointError> {
+    match command {
+        HostCommand::OpenDirectory(c) => directory::open(c.path),
+        HostCommand::MarkDirectory(c) => marker::mark(c),
+        HostCommand::MakeDirectory(c) => directory::make(c.path),
+        HostCommand::ListDirectory(c) => directory::list(c.path),
+        HostCommand::IdentifyDevice(c) => device::identify(c.path),
+        HostCommand::RescanDevice(c) => device::rescan(tools, call, c.path),
+        HostCommand::CreateDisk(c) => create::create(tools, call, c),
+        HostCommand::FormatDevice(c) => format::format(tools, call, c),
+        HostCommand::FormatQcow2(c) => format_qcow2::format(tools, call, c),
+        HostCommand::InspectDisk(c) => inspect::inspect(tools, call, c),
+        HostCommand::VerifyDisk(c) => inspect::verify(tools, call, c),
+        HostCommand::GrowDisk(c) => grow::grow(tools, call, c),
+        HostCommand::ShrinkDisk(c) => shrink::shrink(tools, call, c),
+        HostCommand::FlattenDisk(c) => flatten::flatten(tools, call, c),
+        HostCommand::SnapshotDisk(c) => snapshot::snapshot(tools, call, c),
+        HostCommand::ReplaceContent(c) => content::replace(tools, call, c),
+        HostCommand::CompareContent(c) => content::compare(tools, call, c),
+        HostCommand::DigestContent(c) => digest::digest(tools, call, c),
+        HostCommand::BackUpHeader(c) => header::back_up(tools, call, c),
+        HostCommand::EraseKeyslots(c) => header::erase(tools, call, c),
+        HostCommand::DeleteDisk(c) => directory::delete(c.path),
+        HostCommand::ProveBlank(c) => blank::prove(call, c),
+        HostCommand::BlankDevice(c) => blank::blank(call, c),
+        HostCommand::SweepStaging(c) => directory::sweep(c.path),
+        other => {
+            let message = "this agent does not know the command; it is older than whoever asks";
+            Err(EndpointError::new(ErrorKind::Unsupported, other.name(), message))
         }
     }
 }

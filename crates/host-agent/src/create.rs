@@ -8,9 +8,10 @@ use strongroom_endpoint_selector::{
 };
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, Geometry, GuestSize, PayloadOffset};
 
+use crate::source::{self, Source};
 use crate::staging::Staging;
 use crate::tools::{NewHeader, Tools};
-use crate::{failure, inspect, reading, template};
+use crate::{copy, failure, inspect, overlay, reading};
 
 const CREATE: &str = "CreateDisk";
 
@@ -25,22 +26,33 @@ pub(crate) fn create(tools: &Tools, call: &Call, c: &CreateDisk<'_>) -> Result<H
         return Err(taken(c.path));
     }
     largest(CREATE, c.format, c.guest)?;
-    if let DiskContent::Template(source) = c.content {
-        admit(&source, c.guest)?;
-        if c.protection.format() == Some(EncryptionFormat::Luks2) {
-            let message =
-                "QEMU does not open LUKS2, so nothing can be copied into it without device-mapper; use luks1";
-            return Err(EndpointError::new(ErrorKind::Unsupported, CREATE, message));
+    c.content.admit(CREATE, c.protection)?;
+    let named = DiskLocation::File(c.path.to_owned());
+    let source = source::of(&c.content)
+        .map(|content| {
+            source::openable(CREATE, &Disk::new(&named, c.format, c.protection))?;
+            let source = Source::admit(tools, call, CREATE, content)?;
+            source.fits(CREATE, c.guest)?;
+            Ok(source)
+        })
+        .transpose()?;
+    let base = match c.content {
+        DiskContent::Overlay(base) => {
+            admit_base(&base, c)?;
+            Some(base)
         }
-    }
+        _ => None,
+    };
     let staging = Staging::beside(c.path).map_err(|e| failure::io(CREATE, c.path, e))?;
     let location = DiskLocation::File(staging.path());
-    let disk = Disk::new(&location, c.format, c.protection);
-    make(tools, call, &disk, c)?;
-    if let DiskContent::Template(source) = c.content {
-        tools.copy_into(CREATE, call, &disk, &source, true)?;
+    let disk = Disk::new(&location, c.format, c.protection).on(base);
+    let home = c.path.parent().unwrap_or(Path::new("/"));
+    make(tools, call, &disk, c, home)?;
+    if let Some(source) = source {
+        source.log_declassification(c.path);
+        copy::copy(tools, call, CREATE, &source, &disk, true)?;
     }
-    let mut facts = inspect::prove(tools, call, CREATE, &disk)?;
+    let mut facts = inspect::prove_for(tools, call, CREATE, &disk, home)?;
     if facts.guest != c.guest {
         let message = format!(
             "the disk came out with {} bytes instead of {}",
@@ -54,7 +66,7 @@ pub(crate) fn create(tools: &Tools, call: &Call, c: &CreateDisk<'_>) -> Result<H
         io::ErrorKind::AlreadyExists => taken(c.path),
         _ => failure::io(CREATE, c.path, e),
     })?;
-    facts.location = DiskLocation::File(c.path.to_owned());
+    facts.location = named;
     Ok(HostAnswer::Disk(facts))
 }
 
@@ -66,14 +78,18 @@ fn taken(path: &Path) -> EndpointError {
     )
 }
 
-/// Lets a template in only when it is a plain image that says no more than it is.
-fn admit(source: &SourceImage<'_>, guest: GuestSize) -> Result<(), EndpointError> {
-    let size = template::admit(CREATE, source)?;
-    if size > guest.get() {
+/// Lets a base in only when it is a plain image that stands alone, and a disk of this format can lie on it.
+fn admit_base(base: &SourceImage<'_>, c: &CreateDisk<'_>) -> Result<(), EndpointError> {
+    if c.format != DiskFormat::Qcow2 {
+        let message = "a raw disk lies on nothing; use qcow2";
+        return Err(EndpointError::new(ErrorKind::Unsupported, CREATE, message));
+    }
+    let size = overlay::admit(CREATE, base)?;
+    if size > c.guest.get() {
         let message = format!(
-            "the template {} has {size} bytes, the disk only {}; ask for at least the template's size",
-            source.path.display(),
-            guest.get()
+            "{} has {size} bytes, the disk only {}; ask for at least as much",
+            base.path.display(),
+            c.guest.get()
         );
         return Err(EndpointError::new(ErrorKind::InvalidRequest, CREATE, message));
     }
@@ -96,7 +112,13 @@ pub(crate) fn largest(
     Err(EndpointError::new(ErrorKind::InvalidRequest, operation, message))
 }
 
-fn make(tools: &Tools, call: &Call, disk: &Disk<'_>, c: &CreateDisk<'_>) -> Result<(), EndpointError> {
+fn make(
+    tools: &Tools,
+    call: &Call,
+    disk: &Disk<'_>,
+    c: &CreateDisk<'_>,
+    home: &Path,
+) -> Result<(), EndpointError> {
     let (path, guest) = (disk.location.path(), c.guest);
     match (disk.format, disk.protection) {
         (
@@ -109,7 +131,13 @@ fn make(tools: &Tools, call: &Call, disk: &Disk<'_>, c: &CreateDisk<'_>) -> Resu
             let message = "qcow2 has no LUKS2; use luks1";
             Err(EndpointError::new(ErrorKind::Unsupported, CREATE, message))
         }
-        (DiskFormat::Qcow2, protection) => tools.create_qcow2(CREATE, call, path, guest, protection),
+        (DiskFormat::Qcow2, protection) => match &disk.base {
+            None => tools.create_qcow2(CREATE, call, path, guest, protection),
+            Some(base) => {
+                let name = overlay::name(CREATE, base.path, home)?;
+                tools.create_overlay(CREATE, call, (path, guest, protection), base, &name)
+            }
+        },
         (DiskFormat::Raw, Protection::Plain) => set_length(path, c.path, guest.get()),
         (DiskFormat::Raw, Protection::Luks { format, key }) => {
             let offset = match format {

@@ -1,13 +1,17 @@
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, CWD, accessat, statfs, statvfs};
-use strongroom_endpoint_selector::{DirectoryFacts, DiskLocation, EndpointError, ErrorKind, HostAnswer};
+use rustix::fs::{statfs, statvfs};
+use strongroom_endpoint_selector::{
+    DirectoryFacts, DiskLocation, EndpointError, ErrorKind, HostAnswer, Locking,
+};
 use strongroom_types::ByteSize;
 
-use crate::{exclusive, failure, reading, staging};
+use crate::mount::{Mount, Mounts};
+use crate::trial::Trial;
+use crate::{exclusive, failure, marker, reading, staging};
 
 /// Magic numbers of `statfs` by the name that `mount` shows; from `linux/magic.h` and the file systems' own sources.
 const KINDS: [(u64, &str); 10] = [
@@ -23,37 +27,107 @@ const KINDS: [(u64, &str); 10] = [
     (0x6573_5546, "fuse"),
 ];
 
-const OPEN: &str = "OpenDirectory";
+/// The most names that are listed.
+const MOST_NAMES: usize = 1_000_000;
 
 /// Looks at a directory that is to hold disks.
 pub(crate) fn open(path: &Path) -> Result<HostAnswer, EndpointError> {
-    reading::absolute(OPEN, path)?;
-    let io = |e: io::Error| failure::io(OPEN, path, e);
-    let metadata = fs::symlink_metadata(path).map_err(io)?;
-    if metadata.is_symlink() {
-        let message = format!("{} is a symlink; name the directory itself", path.display());
-        return Err(EndpointError::new(ErrorKind::InvalidRequest, OPEN, message));
+    facts("OpenDirectory", path).map(HostAnswer::Directory)
+}
+
+/// Fails when there is no directory at this path, or a symlink to one.
+pub(crate) fn look(operation: &'static str, path: &Path) -> Result<Metadata, EndpointError> {
+    reading::absolute(operation, path)?;
+    let invalid = |found: &str| {
+        let message = format!("{} {found}", path.display());
+        Err(EndpointError::new(ErrorKind::InvalidRequest, operation, message))
+    };
+    match fs::symlink_metadata(path).map_err(|e| failure::io(operation, path, e))? {
+        metadata if metadata.is_symlink() => invalid("is a symlink; name the directory itself"),
+        metadata if !metadata.is_dir() => invalid("is not a directory"),
+        metadata => Ok(metadata),
     }
-    if !metadata.is_dir() {
-        let message = format!("{} is not a directory", path.display());
-        return Err(EndpointError::new(ErrorKind::InvalidRequest, OPEN, message));
-    }
+}
+
+/// What a directory is, tried out.
+pub(crate) fn facts(operation: &'static str, path: &Path) -> Result<DirectoryFacts, EndpointError> {
+    let io = |e: io::Error| failure::io(operation, path, e);
+    let metadata = look(operation, path)?;
     let real = fs::canonicalize(path).map_err(io)?;
+    let pool = marker::read(operation, &real)?;
+    let mounts = Mounts::now().map_err(|e| failure::io(operation, "/proc/self/mountinfo".as_ref(), e))?;
+    let mount = mounts.of(&real);
+    let trial = Trial::in_directory(&real).map_err(io)?;
     let space = statvfs(&real).map_err(|e| io(e.into()))?;
     let magic = u64::try_from(statfs(&real).map_err(|e| io(e.into()))?.f_type).unwrap_or(0);
     let kind = KINDS
         .iter()
         .find(|(number, _)| *number == magic)
         .map_or_else(|| format!("{magic:#x}"), |(_, name)| (*name).to_owned());
-    let writable = accessat(CWD, &real, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok();
-    Ok(HostAnswer::Directory(DirectoryFacts::new(
-        real,
+    let mut facts = DirectoryFacts::new(
+        real.clone(),
         metadata.dev(),
         kind,
         ByteSize::bytes(space.f_blocks.saturating_mul(space.f_frsize)),
         ByteSize::bytes(space.f_bavail.saturating_mul(space.f_frsize)),
-        writable,
-    )))
+        trial.writable,
+    );
+    facts.pool = pool;
+    facts.mount = mount.map(|mount| mount.facts.clone());
+    facts.clock_skew = trial.clock_skew;
+    facts.locking = match trial.locking {
+        Locking::Works if mount.is_some_and(Mount::locks_are_local) => Locking::Missing,
+        tried => tried,
+    };
+    Ok(facts)
+}
+
+/// Makes a directory that only its owner may enter.
+pub(crate) fn make(path: &Path) -> Result<HostAnswer, EndpointError> {
+    const MAKE: &str = "MakeDirectory";
+    reading::absolute(MAKE, path)?;
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => sync_parent(path).map_err(|e| failure::io(MAKE, path, e))?,
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(failure::io(MAKE, path, e)),
+    }
+    look(MAKE, path).map(|_| HostAnswer::Done)
+}
+
+/// The names of the regular files.
+pub(crate) fn list(path: &Path) -> Result<HostAnswer, EndpointError> {
+    const LIST: &str = "ListDirectory";
+    look(LIST, path)?;
+    names(path, MOST_NAMES)
+        .map_err(|e| failure::io(LIST, path, e))?
+        .map(HostAnswer::Names)
+        .ok_or_else(|| {
+            let message = format!("{} has more than {MOST_NAMES} names", path.display());
+            EndpointError::new(ErrorKind::Unsupported, LIST, message)
+        })
+}
+
+/// The names of at most so many; `None` when there are more of any kind.
+fn names(path: &Path, most: usize) -> io::Result<Option<Vec<String>>> {
+    let mut names = Vec::new();
+    for (number, entry) in fs::read_dir(path)?.enumerate() {
+        if number >= most {
+            return Ok(None);
+        }
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            // What is not UTF-8 is nobody's here, and never equals a name that is.
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(Some(names))
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) => fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// Removes what unfinished work left.
@@ -85,8 +159,24 @@ pub(crate) fn delete(path: &Path) -> Result<HostAnswer, EndpointError> {
         locked => locked?,
     };
     fs::remove_file(path).map_err(io)?;
-    if let Some(parent) = path.parent() {
-        fs::File::open(parent).and_then(|d| d.sync_all()).map_err(io)?;
-    }
+    sync_parent(path).map_err(io)?;
     Ok(HostAnswer::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_with_too_many_names_has_no_list() {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            fs::write(place.path().join(name), "").unwrap();
+        }
+        fs::create_dir(place.path().join("c")).unwrap();
+        assert_eq!(names(place.path(), 2).unwrap(), None);
+        let mut listed = names(place.path(), 3).unwrap().unwrap();
+        listed.sort();
+        assert_eq!(listed, ["a", "b"]);
+    }
 }

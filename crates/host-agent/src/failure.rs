@@ -49,6 +49,11 @@ fn run_kind(error: &RunError) -> ErrorKind {
     }
 }
 
+/// A tool of the system that did not run to its end.
+pub(crate) fn run(operation: &'static str, tool: &'static str, error: RunError) -> EndpointError {
+    EndpointError::new(run_kind(&error), operation, format!("{tool}: {}", said(&error))).with_source(error)
+}
+
 /// An error with the texts of its causes, which do not repeat each other.
 fn said(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

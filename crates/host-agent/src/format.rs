@@ -1,12 +1,24 @@
-use strongroom_cryptsetup::Uuid;
-use strongroom_endpoint_selector::{Disk, EndpointError, ErrorKind, FormatDevice, HostAnswer, Protection};
-use strongroom_types::{Call, DiskFormat, VolumeId};
+use std::fs::File;
 
+use strongroom_cryptsetup::Uuid;
+use strongroom_endpoint_selector::{
+    BlockDevice, Disk, DiskLocation, EndpointError, ErrorKind, FormatDevice, HostAnswer, Protection,
+};
+use strongroom_types::{
+    Call, DeviceSize, DiskFormat, EncryptionFormat, Geometry, PayloadOffset, SECTOR, VolumeId,
+};
+
+use crate::ephemeral::Ephemeral;
+use crate::placing::Place;
 use crate::tools::{NewHeader, Tools};
 use crate::unfinished::{self, Beginning};
-use crate::{failure, inspect, reading};
+use crate::{device, failure, inspect, reading};
 
 const FORMAT: &str = "FormatDevice";
+
+/// Where cryptsetup puts the first key material, in bytes: behind the header, and behind its two copies.
+const LUKS1_MATERIAL: u64 = 4096;
+const LUKS2_MATERIAL: u64 = 32 << 10;
 
 /// Writes a LUKS header onto a blank device, or finishes what the same command began.
 pub(crate) fn format(tools: &Tools, call: &Call, c: &FormatDevice<'_>) -> Result<HostAnswer, EndpointError> {
@@ -16,13 +28,77 @@ pub(crate) fn format(tools: &Tools, call: &Call, c: &FormatDevice<'_>) -> Result
         key: c.key,
     };
     let disk = Disk::new(c.location, DiskFormat::Raw, protection);
-    let header = match unfinished::look(FORMAT, c.location, c.format, uuid)? {
-        Beginning::Finished => return finished(tools, call, c, &disk),
-        Beginning::Unfinished => NewHeader::over_unfinished(uuid),
-        Beginning::Other => NewHeader::on_blank(uuid),
-    };
-    tools.format_luks(FORMAT, call, c.location, c.format, c.key, header)?;
+    let beginning = unfinished::look(FORMAT, c.location, c.format, uuid)?;
+    if beginning == Beginning::Finished {
+        return finished(tools, call, c, &disk);
+    }
+    device::unused(FORMAT, c.location)?;
+    match c.location {
+        DiskLocation::Block(BlockDevice { used: Some(used), .. }) => {
+            place_header(tools, call, c, uuid, *used)?;
+        }
+        _ => {
+            let header = match beginning {
+                Beginning::Unfinished => NewHeader::over_unfinished(uuid),
+                _ => NewHeader::on_blank(uuid),
+            };
+            tools.format_luks(FORMAT, call, c.location, c.format, c.key, header)?;
+        }
+    }
     inspect::prove(tools, call, FORMAT, &disk).map(HostAnswer::Disk)
+}
+
+/// Makes the header in memory and copies it to the beginning of a device.
+///
+/// `cryptsetup luksFormat` removes every signature that it finds on a device, those at the end too (2.6.1, `--batch-mode`), and there may
+/// be somebody's behind the disk. The copy is written in the order of cryptsetup: first the places of the keyslots, from the first to
+/// the last, then the header, so that what is left of it when it is stopped is known by the same signs.
+fn place_header(
+    tools: &Tools,
+    call: &Call,
+    c: &FormatDevice<'_>,
+    uuid: Uuid,
+    used: DeviceSize,
+) -> Result<(), EndpointError> {
+    let (header, material) = match c.format {
+        EncryptionFormat::Luks1 => (PayloadOffset::LUKS1_CRYPTSETUP, LUKS1_MATERIAL),
+        EncryptionFormat::Luks2 => (PayloadOffset::LUKS2_CRYPTSETUP, LUKS2_MATERIAL),
+    };
+    Geometry::of_device(used, header)
+        .map_err(|e| EndpointError::new(ErrorKind::InvalidRequest, FORMAT, e.to_string()))?;
+    let Some(memory) = Ephemeral::new() else {
+        let message =
+            "there is no file system in memory to make the header in; mount a tmpfs on /dev/shm or /run";
+        return Err(EndpointError::new(ErrorKind::Unsupported, FORMAT, message));
+    };
+    let path = memory.path().join("header");
+    let io = |e| failure::io(FORMAT, &path, e);
+    let made = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .map_err(io)?;
+    // The payload is one sector that nobody uses: a volume without one is refused.
+    made.set_len(header.get() + SECTOR).map_err(io)?;
+    let location = DiskLocation::file(&path);
+    tools.format_luks(
+        FORMAT,
+        call,
+        &location,
+        c.format,
+        c.key,
+        NewHeader::on_blank(uuid),
+    )?;
+
+    let mut place = Place::open(FORMAT, c.location)?;
+    let blank_from = match unfinished::look_at(FORMAT, c.location, place.disk(), c.format, uuid)? {
+        Beginning::Unfinished => header.get(),
+        _ => 0,
+    };
+    place.blank_from(call, blank_from)?;
+    place.copy(&made, material..header.get())?;
+    place.copy(&made, 0..material)
 }
 
 /// The answer when the header is there already: the disk, if the key opens it.

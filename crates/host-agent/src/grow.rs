@@ -1,14 +1,34 @@
-use strongroom_endpoint_selector::{DiskLocation, EndpointError, ErrorKind, GrowDisk, HostAnswer};
+use strongroom_endpoint_selector::{Disk, DiskLocation, EndpointError, ErrorKind, GrowDisk, HostAnswer};
 use strongroom_types::{Call, DiskFormat, Geometry};
 
 use crate::tools::Tools;
-use crate::{create, exclusive, failure, inspect};
+use crate::{create, device, exclusive, failure, inspect};
 
 const GROW: &str = "GrowDisk";
+
+/// Fails while a device is smaller than the disk is to become.
+fn still_too_small(disk: &Disk<'_>) -> Result<(), EndpointError> {
+    let DiskLocation::Block(device) = disk.location else {
+        return Ok(());
+    };
+    let (_, bytes) = device::open(GROW, device)?;
+    match device.used {
+        Some(used) if used.get() > bytes => {
+            let message = format!(
+                "{} has {bytes} bytes and not yet {}; its storage makes it larger, and a rescan has the host notice",
+                device.path.display(),
+                used.get()
+            );
+            Err(EndpointError::new(ErrorKind::Unsupported, GROW, message))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Makes a disk larger. Each step can be repeated: killed in between, the same command finishes.
 pub(crate) fn grow(tools: &Tools, call: &Call, c: &GrowDisk<'_>) -> Result<HostAnswer, EndpointError> {
     create::largest(GROW, c.disk.format, c.to)?;
+    still_too_small(&c.disk)?;
     let before = inspect::prove(tools, call, GROW, &c.disk)?;
     if c.to < before.guest {
         let message = format!(
@@ -25,7 +45,7 @@ pub(crate) fn grow(tools: &Tools, call: &Call, c: &GrowDisk<'_>) -> Result<HostA
     match (c.disk.location, c.disk.format) {
         (DiskLocation::Block(device), DiskFormat::Raw) => {
             let message = format!(
-                "{} is a device of {} bytes; its storage makes it larger, and what is behind the header follows",
+                "the disk on {} has {} bytes of it; its storage makes the device larger, and what is said to be used of it then follows",
                 device.path.display(),
                 before.device.get()
             );

@@ -1,15 +1,45 @@
+use std::ffi::OsStr;
+use std::path::Path;
+
 use strongroom_endpoint_selector::{
-    Disk, DiskFacts, EndpointError, ErrorKind, HostAnswer, InspectDisk, Protection, Verification, VerifyDisk,
+    Disk, DiskFacts, DiskLocation, EndpointError, ErrorKind, HostAnswer, InspectDisk, Protection,
+    Verification, VerifyDisk,
 };
 use strongroom_secret::Passphrase;
 use strongroom_types::{Call, DiskFormat, EncryptionFormat};
 
+use crate::overlay::{self, Lies};
 use crate::tools::Tools;
 use crate::{failure, reading};
 
 /// What a disk is, read from its header; it must be what the command says.
 pub(crate) fn inspect(tools: &Tools, call: &Call, c: &InspectDisk<'_>) -> Result<HostAnswer, EndpointError> {
-    facts(tools, call, "InspectDisk", c).map(HostAnswer::Disk)
+    const INSPECT: &str = "InspectDisk";
+    let said = Said {
+        location: c.location,
+        format: c.format,
+        encryption: c.encryption,
+        lies: c.base_in.map_or(Lies::Alone, Lies::In),
+        home: home(c.location),
+    };
+    if let Some(directory) = c.base_in {
+        reading::absolute(INSPECT, directory)?;
+    }
+    facts(tools, call, INSPECT, &said).map(HostAnswer::Disk)
+}
+
+/// What a disk is said to be.
+struct Said<'a> {
+    location: &'a DiskLocation,
+    format: DiskFormat,
+    encryption: Option<EncryptionFormat>,
+    lies: Lies<'a>,
+    home: &'a Path,
+}
+
+/// The directory to which names in the header of a disk are relative.
+fn home(location: &DiskLocation) -> &Path {
+    location.path().parent().unwrap_or(Path::new("/"))
 }
 
 /// Reads the header with our own reader and, where QEMU opens the disk, with QEMU's; they must agree.
@@ -17,24 +47,33 @@ fn facts(
     tools: &Tools,
     call: &Call,
     operation: &'static str,
-    c: &InspectDisk<'_>,
+    said: &Said<'_>,
 ) -> Result<DiskFacts, EndpointError> {
-    reading::absolute(operation, c.location.path())?;
-    let mut facts = reading::disk(operation, c.location, c.format, c.encryption)?;
-    if c.encryption == Some(EncryptionFormat::Luks2) {
+    let location = said.location;
+    reading::absolute(operation, location.path())?;
+    let (mut facts, named) = reading::disk(operation, location, said.format, said.encryption)?;
+    facts.base = overlay::base(operation, location, said.home, named.as_ref(), said.lies)?;
+    if said.encryption == Some(EncryptionFormat::Luks2) {
         return Ok(facts);
     }
-    let seen = tools.info(operation, call, c.location, c.format, c.encryption)?;
+    let seen = tools.info(operation, call, location, said.format, said.encryption)?;
+    let disagree = |ours: String, theirs: String| {
+        let message = format!("two readers disagree on {location}: {ours} and {theirs}");
+        Err(EndpointError::new(ErrorKind::WrongDisk, operation, message))
+    };
     if seen.guest != facts.guest.get() || seen.encrypted != facts.encryption.is_some() {
-        let message = format!(
-            "two readers disagree on {}: {} and {} bytes, encrypted {} and {}",
-            c.location,
-            facts.guest.get(),
-            seen.guest,
-            facts.encryption.is_some(),
-            seen.encrypted
+        let say = |bytes: u64, encrypted: bool| format!("{bytes} bytes, encrypted {encrypted}");
+        return disagree(
+            say(facts.guest.get(), facts.encryption.is_some()),
+            say(seen.guest, seen.encrypted),
         );
-        return Err(EndpointError::new(ErrorKind::WrongDisk, operation, message));
+    }
+    let ours = named.map(|named| {
+        let text = |name: &OsStr| name.to_string_lossy().into_owned();
+        (text(&named.name), named.format.as_deref().map(text))
+    });
+    if ours != seen.backing {
+        return disagree(format!("base {ours:?}"), format!("base {:?}", seen.backing));
     }
     facts.snapshots = seen.snapshots;
     Ok(facts)
@@ -47,8 +86,25 @@ pub(crate) fn prove(
     operation: &'static str,
     disk: &Disk<'_>,
 ) -> Result<DiskFacts, EndpointError> {
-    let inspect = InspectDisk::new(disk.location, disk.format, disk.protection.format());
-    let facts = facts(tools, call, operation, &inspect)?;
+    prove_for(tools, call, operation, disk, home(disk.location))
+}
+
+/// The same of a disk that is going to have its name in the directory `home`.
+pub(crate) fn prove_for(
+    tools: &Tools,
+    call: &Call,
+    operation: &'static str,
+    disk: &Disk<'_>,
+    home: &Path,
+) -> Result<DiskFacts, EndpointError> {
+    let said = Said {
+        location: disk.location,
+        format: disk.format,
+        encryption: disk.protection.format(),
+        lies: disk.base.map_or(Lies::Alone, Lies::On),
+        home,
+    };
+    let facts = facts(tools, call, operation, &said)?;
     tools.open_with_key(operation, call, disk)?;
     Ok(facts)
 }
@@ -74,6 +130,12 @@ pub(crate) fn verify(tools: &Tools, call: &Call, c: &VerifyDisk<'_>) -> Result<H
             refuse_another_key(tools, call, &c.disk, format)?;
             checked.push("another key is refused".to_owned());
         }
+    }
+    if let Some(base) = &facts.base {
+        checked.push(format!(
+            "it lies on {}, which is plain and stands alone",
+            base.path.display()
+        ));
     }
     if facts.format == DiskFormat::Qcow2 {
         checked.push(match tools.check_metadata(VERIFY, call, &c.disk)? {

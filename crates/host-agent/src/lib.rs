@@ -1,26 +1,47 @@
 #![doc = include_str!("../README.md")]
 
 mod agent;
+mod blank;
+mod bounded;
 mod cipher;
 mod content;
+mod copy;
 mod create;
+mod device;
+mod digest;
 mod directory;
 mod ephemeral;
 mod exclusive;
 mod failure;
+mod flatten;
 mod format;
+mod format_qcow2;
 mod grow;
 mod header;
 mod inspect;
+mod kept;
 mod keyslots;
+mod marker;
+mod mount;
+mod overlay;
+mod pieces;
+mod placing;
 mod probe;
 mod qcow2_shell;
 mod reading;
+mod shrink;
+mod silence;
 mod snapshot;
+mod source;
 mod staging;
+mod sysfs;
 mod template;
 mod tools;
+mod touched;
+mod trial;
 mod unfinished;
+mod usage;
+mod watch;
 
 pub use agent::HostAgent;
 pub use template::template_size;

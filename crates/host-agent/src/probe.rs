@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use strongroom_endpoint_selector::{
-    CreateDisk, Disk, DiskContent, DiskLocation, EndpointError, ErrorKind, GrowDisk, HostAnswer, Protection,
-    VerifyDisk,
+    CompareContent, CreateDisk, Disk, DiskContent, DiskLocation, EndpointError, ErrorKind, FlattenDisk,
+    GrowDisk, HostAnswer, Protection, ReplaceContent, Sameness, SourceImage, VerifyDisk,
 };
 use strongroom_secret::Passphrase;
 use strongroom_types::{
@@ -13,7 +13,7 @@ use strongroom_types::{
 };
 
 use crate::tools::Tools;
-use crate::{create, directory, failure, grow, inspect};
+use crate::{content, create, directory, failure, flatten, grow, inspect};
 
 const PROBE: &str = "Probe";
 
@@ -75,6 +75,9 @@ impl Bench<'_> {
             Capability::Qcow2Luks => self
                 .life(DiskFormat::Qcow2, luks(EncryptionFormat::Luks1))
                 .map(|()| "made, grew and opened a qcow2 with LUKS1, refused another key"),
+            Capability::EncryptedOverlay => self
+                .overlay()
+                .map(|()| "made an encrypted overlay, wrote to it, let go of its base, and read it back"),
             Capability::RawLuks1 => self
                 .life(DiskFormat::Raw, luks(EncryptionFormat::Luks1))
                 .map(|()| "cryptsetup made a LUKS1 disk; QEMU opened it and refused another key"),
@@ -102,6 +105,54 @@ impl Bench<'_> {
         match found {
             Ok(evidence) => Finding::Works(format!("{evidence} ({} ms)", begun.elapsed().as_millis())),
             Err(e) => Finding::Missing(e.message().to_owned()),
+        }
+    }
+
+    /// Makes an encrypted disk on a plain image, writes to its beginning, makes it stand alone, and compares it.
+    fn overlay(&self) -> Result<(), EndpointError> {
+        let (base, part, whole) = (
+            self.place.join("base"),
+            self.place.join("part"),
+            self.place.join("whole"),
+        );
+        let (below, above) = ([1; 256 << 10], [2; 64 << 10]);
+        let both = [&above[..], below.get(above.len()..).unwrap_or_default()].concat();
+        for (path, bytes) in [(&base, &below[..]), (&part, &above), (&whole, &both)] {
+            fs::write(path, bytes).map_err(|e| failure::io(PROBE, path, e))?;
+        }
+        let path = self.place.join("overlay");
+        let location = DiskLocation::File(path.clone());
+        let protection = Protection::Luks {
+            format: EncryptionFormat::Luks1,
+            key: self.key,
+        };
+        let size = GuestSize::new(below.len() as u64)
+            .map_err(|e| EndpointError::new(ErrorKind::Io, PROBE, e.to_string()))?;
+        let image = |path| SourceImage::new(path, DiskFormat::Raw);
+        let (tools, call) = (self.tools, self.call);
+        let made = CreateDisk::new(
+            &path,
+            DiskFormat::Qcow2,
+            size,
+            protection,
+            DiskContent::Overlay(image(&base)),
+        );
+        let alone = Disk::new(&location, DiskFormat::Qcow2, protection);
+        let disk = alone.on(Some(image(&base)));
+        let same = create::create(tools, call, &made)
+            .and_then(|_| content::replace(tools, call, &ReplaceContent::new(disk, image(&part).into())))
+            .and_then(|_| flatten::flatten(tools, call, &FlattenDisk::new(disk)))
+            .and_then(|_| content::compare(tools, call, &CompareContent::new(alone, image(&whole).into())));
+        for path in [&path, &base, &part, &whole] {
+            directory::delete(path)?;
+        }
+        match same? {
+            HostAnswer::Compared(Sameness::Identical) => Ok(()),
+            _ => Err(EndpointError::new(
+                ErrorKind::Tool,
+                PROBE,
+                "the overlay came out with another content",
+            )),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Writes an empty qcow2 image around a LUKS header that is there already.
+//! Writes an empty qcow2 image: around a LUKS header that is there already, over a base, or both.
 //!
 //! `qemu-img create` measures the speed of PBKDF2 for about two seconds whatever it is told, so an encrypted qcow2 takes it
 //! that long. `cryptsetup` makes the same LUKS1 header in 0.03 s when the cost is said. This puts the two together, in the
@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-use strongroom_types::{GuestSize, PayloadOffset};
+use strongroom_types::{DiskFormat, GuestSize, PayloadOffset};
 
 /// QEMU's default cluster size in bytes, and its base 2 logarithm.
 const CLUSTER: u64 = 1 << CLUSTER_BITS;
@@ -27,34 +27,45 @@ const CRYPT_LUKS: u32 = 2;
 const REFCOUNT_ORDER: u32 = 4;
 const HEADER_LENGTH: u32 = 112;
 const LUKS_POINTER: u32 = 0x0537_be77;
+const BACKING_FORMAT: u32 = 0xe279_2aca;
+/// Where the header says where the name of the base is, and how long it is.
+const BACKING_PLACE: std::ops::Range<usize> = 8..20;
 
-/// Writes the image. `header` stands at the beginning of a LUKS1 header with key material, which ends at `length`.
+/// The image on which a new one is to lie.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Base<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) format: DiskFormat,
+}
+
+/// Writes the image. `luks` stands at the beginning of a LUKS1 header with key material, which ends at the offset that comes with it.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidInput`] for a size or header that this form cannot hold.
-pub(crate) fn write(
+/// [`io::ErrorKind::InvalidInput`] for a size, header or name that this form cannot hold.
+pub(crate) fn write<R: Read>(
     image: &mut File,
     guest: GuestSize,
-    header: &mut impl Read,
-    length: PayloadOffset,
+    luks: Option<(&mut R, PayloadOffset)>,
+    base: Option<Base<'_>>,
 ) -> io::Result<()> {
     let unfit = || io::Error::new(io::ErrorKind::InvalidInput, "too large for one refcount block");
+    let length = luks.as_ref().map_or(0, |(_, length)| length.get());
     let l1_entries = guest.get().div_ceil(L1_REACH);
     let l1_clusters = (l1_entries * 8).div_ceil(CLUSTER);
-    let luks_clusters = length.get().div_ceil(CLUSTER);
+    let luks_clusters = length.div_ceil(CLUSTER);
     // Header, refcount table, refcount block, L1 table, LUKS header: each cluster once.
     let luks_offset = (3 + l1_clusters) * CLUSTER;
     let clusters = 3 + l1_clusters + luks_clusters;
-    if clusters > REFCOUNTS || length == PayloadOffset::NONE {
+    if clusters > REFCOUNTS || luks.as_ref().is_some_and(|(_, l)| *l == PayloadOffset::NONE) {
         return Err(unfit());
     }
     let mut start = Vec::with_capacity(144);
     start.extend_from_slice(MAGIC);
     start.extend(VERSION.to_be_bytes());
-    start.extend([0; 12]); // no backing file
+    start.extend([0; 12]); // no backing file, so far
     start.extend(CLUSTER_BITS.to_be_bytes());
     start.extend(guest.get().to_be_bytes());
-    start.extend(CRYPT_LUKS.to_be_bytes());
+    start.extend(luks.as_ref().map_or(0, |_| CRYPT_LUKS).to_be_bytes());
     start.extend(u32::try_from(l1_entries).map_err(|_| unfit())?.to_be_bytes());
     start.extend((3 * CLUSTER).to_be_bytes());
     start.extend(CLUSTER.to_be_bytes());
@@ -64,11 +75,23 @@ pub(crate) fn write(
     start.extend(REFCOUNT_ORDER.to_be_bytes());
     start.extend(HEADER_LENGTH.to_be_bytes());
     start.extend([0; 8]); // compression type zlib, padding
-    start.extend(LUKS_POINTER.to_be_bytes());
-    start.extend(16u32.to_be_bytes());
-    start.extend(luks_offset.to_be_bytes());
-    start.extend(length.get().to_be_bytes());
+    if let Some(base) = base {
+        extension(&mut start, BACKING_FORMAT, base.format.as_str().as_bytes())?;
+    }
+    if luks.is_some() {
+        let pointer = [luks_offset.to_be_bytes(), length.to_be_bytes()].concat();
+        extension(&mut start, LUKS_POINTER, &pointer)?;
+    }
     start.extend([0; 8]); // end of the extensions
+    if let Some(base) = base {
+        let place = [
+            &(start.len() as u64).to_be_bytes()[..],
+            &u32::try_from(base.name.len()).map_err(|_| unfit())?.to_be_bytes(),
+        ]
+        .concat();
+        start.splice(BACKING_PLACE, place);
+        start.extend_from_slice(base.name.as_bytes());
+    }
 
     let refcounts = 1u16
         .to_be_bytes()
@@ -79,14 +102,28 @@ pub(crate) fn write(
     for _ in 0..l1_clusters {
         write_cluster(image, &[])?;
     }
-    let copied = io::copy(&mut header.take(length.get()), image)?;
-    if copied != length.get() {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the LUKS header is shorter than it says",
-        ));
+    if let Some((header, _)) = luks {
+        let copied = io::copy(&mut header.take(length), image)?;
+        if copied != length {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the LUKS header is shorter than it says",
+            ));
+        }
     }
-    image.set_len(clusters * CLUSTER)
+    image.set_len(clusters * CLUSTER)?;
+    // A medium that fails says so here, and not as an image that somebody cannot read.
+    image.sync_all()
+}
+
+/// A header extension, filled up to a multiple of eight bytes.
+fn extension(start: &mut Vec<u8>, kind: u32, data: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(data.len()).map_err(io::Error::other)?;
+    start.extend(kind.to_be_bytes());
+    start.extend(length.to_be_bytes());
+    start.extend_from_slice(data);
+    start.resize(start.len().next_multiple_of(8), 0);
+    Ok(())
 }
 
 /// Writes a cluster that begins with these bytes and is zero from there on.

@@ -1,19 +1,24 @@
 //! What our own readers say of a disk or an image, before any tool opens it.
 
+mod qcow2;
+
+pub(crate) use self::qcow2::snapshots;
+
 use std::error::Error;
 use std::fs::{File, Metadata};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use strongroom_endpoint_selector::{DiskFacts, DiskLocation, EndpointError, ErrorKind};
 use strongroom_image::{
-    CostLimit, Encryption, ImageError, Luks1Header, Luks2Copy, Luks2Header, Magic, Qcow2Header, open_disk,
+    BackingFile, CostLimit, ImageError, Luks1Header, Luks2Copy, Luks2Header, Magic, Qcow2Header, open_disk,
 };
 use strongroom_types::{
     ByteSize, DeviceSize, DiskFormat, EncryptionFormat, Geometry, GuestSize, PayloadOffset, SECTOR,
 };
 
-use crate::{cipher, failure};
+use crate::bounded::Bounded;
+use crate::{cipher, device, failure};
 
 /// A path that means the same whatever the working directory is.
 pub(crate) fn absolute(operation: &'static str, path: &Path) -> Result<(), EndpointError> {
@@ -25,7 +30,7 @@ pub(crate) fn absolute(operation: &'static str, path: &Path) -> Result<(), Endpo
 }
 
 /// Opens what is to be looked at. It is a disk of the kind that the location says; a file is no symlink, whose target may be
-/// anybody's.
+/// anybody's, and a device is the one that is meant.
 pub(crate) fn open(operation: &'static str, location: &DiskLocation) -> Result<File, EndpointError> {
     let path = location.path();
     absolute(operation, path)?;
@@ -35,12 +40,10 @@ pub(crate) fn open(operation: &'static str, location: &DiskLocation) -> Result<F
         EndpointError::new(ErrorKind::WrongDisk, operation, message)
     };
     match location {
-        DiskLocation::Block(_) => {
-            let file = open_disk(path).map_err(|e| unreadable(operation, path, e))?;
-            if file.metadata().map_err(io)?.file_type().is_block_device() {
-                return Ok(file);
-            }
-            Err(wrong("is not a block device"))
+        DiskLocation::Block(device) => {
+            let (file, bytes) = device::open(operation, device)?;
+            device::used(operation, device, bytes)?;
+            Ok(file)
         }
         DiskLocation::File(_) => {
             let named = path.symlink_metadata().map_err(io)?;
@@ -60,6 +63,17 @@ pub(crate) fn open(operation: &'static str, location: &DiskLocation) -> Result<F
     }
 }
 
+/// Opens what is to be looked at, and nothing behind the end of the disk.
+pub(crate) fn bounded(operation: &'static str, location: &DiskLocation) -> Result<Bounded, EndpointError> {
+    let mut file = open(operation, location)?;
+    let bytes = length(operation, location.path(), &mut file)?;
+    let disk = match location {
+        DiskLocation::File(_) => bytes,
+        DiskLocation::Block(device) => device::used(operation, device, bytes)?,
+    };
+    Ok(Bounded::new(file, disk))
+}
+
 /// Fails when what was looked at and what was opened are two.
 pub(crate) fn same(
     operation: &'static str,
@@ -74,14 +88,15 @@ pub(crate) fn same(
     Err(EndpointError::new(ErrorKind::Busy, operation, message))
 }
 
-/// Reads the header of a disk. What is there must be what is said.
+/// Reads the header of a disk, and which image it names as its base. What is there must be what is said, but for the base, which is
+/// still to be looked at.
 pub(crate) fn disk(
     operation: &'static str,
     location: &DiskLocation,
     format: DiskFormat,
     encryption: Option<EncryptionFormat>,
-) -> Result<DiskFacts, EndpointError> {
-    let mut file = open(operation, location)?;
+) -> Result<(DiskFacts, Option<BackingFile>), EndpointError> {
+    let mut file = bounded(operation, location)?;
     let wrong = Wrong {
         operation,
         location,
@@ -96,16 +111,15 @@ pub(crate) fn disk(
                 "qcow2 has no LUKS2; use luks1",
             ));
         }
-        (DiskFormat::Qcow2, said) => qcow2(&wrong, &mut file, said)?,
+        (DiskFormat::Qcow2, said) => qcow2::header(&wrong, &mut file, said)?,
         (DiskFormat::Raw, None) => plain_raw(&wrong, &mut file)?,
         (DiskFormat::Raw, Some(EncryptionFormat::Luks1)) => luks1(&wrong, &mut file)?,
         (DiskFormat::Raw, Some(EncryptionFormat::Luks2)) => luks2(&wrong, &mut file)?,
     };
-    let bytes = length(operation, location.path(), &mut file)?;
     let whole = match format {
-        DiskFormat::Raw => bytes,
+        DiskFormat::Raw => file.length(),
         // The file ends where its last write ended.
-        DiskFormat::Qcow2 => bytes.next_multiple_of(SECTOR),
+        DiskFormat::Qcow2 => file.length().next_multiple_of(SECTOR),
     };
     let device = DeviceSize::new(whole).map_err(|e| wrong.because(&e))?;
     let guest = match header.guest {
@@ -120,12 +134,15 @@ pub(crate) fn disk(
     facts.cipher = header.cipher;
     facts.allocated = match location {
         DiskLocation::File(path) => {
-            let metadata = file.metadata().map_err(|e| failure::io(operation, path, e))?;
+            let metadata = file
+                .file()
+                .metadata()
+                .map_err(|e| failure::io(operation, path, e))?;
             ByteSize::bytes(metadata.blocks().saturating_mul(SECTOR))
         }
         DiskLocation::Block(_) => device.bytes(),
     };
-    Ok(facts)
+    Ok((facts, header.backing))
 }
 
 /// What a header says of a disk.
@@ -133,6 +150,7 @@ struct HeaderFacts {
     guest: Guest,
     payload_offset: PayloadOffset,
     cipher: Option<String>,
+    backing: Option<BackingFile>,
 }
 
 enum Guest {
@@ -184,44 +202,10 @@ impl Wrong<'_> {
     }
 }
 
-fn qcow2(
-    wrong: &Wrong<'_>,
-    file: &mut File,
-    said: Option<EncryptionFormat>,
-) -> Result<HeaderFacts, EndpointError> {
-    let header = Qcow2Header::read(file).map_err(|e| wrong.header(e))?;
-    if let Some(backing) = &header.backing {
-        return Err(wrong.says(&format!("has a backing file, {:?}", backing.name)));
-    }
-    if header.data_file.is_some() {
-        return Err(wrong.says("keeps its data in another file"));
-    }
-    if header.features.corrupt {
-        return Err(wrong.says("is marked as corrupt; `qemu-img check` says what is wrong with it"));
-    }
-    match (header.encryption, said) {
-        (Encryption::None, None) | (Encryption::Luks, Some(_)) => {}
-        (Encryption::None, Some(_)) => return Err(wrong.says("is plain")),
-        (Encryption::Luks, None) => return Err(wrong.says("has LUKS1 inside")),
-        _ => return Err(wrong.says("is encrypted by the old method of qcow2")),
-    }
-    header
-        .check_cost(&CostLimit::default())
-        .map_err(|e| wrong.header(e))?;
-    Ok(HeaderFacts {
-        guest: Guest::Exactly(header.size),
-        payload_offset: PayloadOffset::NONE,
-        cipher: header
-            .luks
-            .map(|luks| wrong.sound(luks.header.cipher_spec()))
-            .transpose()?,
-    })
-}
-
 /// A plain raw disk is all content, and the content is the guest's, with one exception: a disk that begins with a LUKS header is
 /// more likely an encrypted one whose record is wrong than one that its guest encrypted as a whole, and nothing that may be
 /// ciphertext is handled as plain.
-fn plain_raw(wrong: &Wrong<'_>, file: &mut File) -> Result<HeaderFacts, EndpointError> {
+fn plain_raw(wrong: &Wrong<'_>, file: &mut Bounded) -> Result<HeaderFacts, EndpointError> {
     let found = Magic::read(file).map_err(|e| wrong.header(e))?;
     if found.is_luks() {
         return Err(wrong.says(&format!("has a header of {found}")));
@@ -234,10 +218,11 @@ fn plain_raw(wrong: &Wrong<'_>, file: &mut File) -> Result<HeaderFacts, Endpoint
         guest: Guest::RestOfDevice,
         payload_offset: PayloadOffset::NONE,
         cipher: None,
+        backing: None,
     })
 }
 
-fn luks1(wrong: &Wrong<'_>, file: &mut File) -> Result<HeaderFacts, EndpointError> {
+fn luks1(wrong: &Wrong<'_>, file: &mut Bounded) -> Result<HeaderFacts, EndpointError> {
     let header = Luks1Header::read(file).map_err(|e| wrong.header(e))?;
     header
         .check_cost(&CostLimit::default())
@@ -249,10 +234,11 @@ fn luks1(wrong: &Wrong<'_>, file: &mut File) -> Result<HeaderFacts, EndpointErro
         guest: Guest::RestOfDevice,
         payload_offset: header.payload_offset,
         cipher: Some(wrong.sound(header.cipher_spec())?),
+        backing: None,
     })
 }
 
-fn luks2(wrong: &Wrong<'_>, file: &mut File) -> Result<HeaderFacts, EndpointError> {
+fn luks2(wrong: &Wrong<'_>, file: &mut Bounded) -> Result<HeaderFacts, EndpointError> {
     let header = Luks2Header::read(file).map_err(|e| wrong.header(e))?;
     header
         .check_cost(&CostLimit::default())
@@ -277,6 +263,7 @@ fn luks2(wrong: &Wrong<'_>, file: &mut File) -> Result<HeaderFacts, EndpointErro
         guest: segment.size.map_or(Guest::RestOfDevice, Guest::Exactly),
         payload_offset,
         cipher: Some(wrong.sound(cipher)?),
+        backing: None,
     })
 }
 
@@ -286,7 +273,7 @@ pub(crate) fn luks_version(
     operation: &'static str,
     location: &DiskLocation,
 ) -> Result<EncryptionFormat, EndpointError> {
-    let mut file = open(operation, location)?;
+    let mut file = bounded(operation, location)?;
     let path = location.path();
     match Magic::read(&mut file).map_err(|e| unreadable(operation, path, e))? {
         Magic::Luks1 => Ok(EncryptionFormat::Luks1),
@@ -305,7 +292,7 @@ pub(crate) fn has_keyslot(
     location: &DiskLocation,
     format: DiskFormat,
 ) -> Result<(), EndpointError> {
-    let mut file = open(operation, location)?;
+    let mut file = bounded(operation, location)?;
     let header = match format {
         DiskFormat::Raw => Luks1Header::read(&mut file).map(Some),
         DiskFormat::Qcow2 => Qcow2Header::read(&mut file).map(|header| header.luks.map(|luks| luks.header)),

@@ -2,9 +2,10 @@
 
 mod luks;
 mod qemu;
+mod transfer;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use strongroom_cryptsetup::Cryptsetup;
@@ -14,12 +15,18 @@ use strongroom_qemu_img::QemuImg;
 use strongroom_secret::{Passphrase, SecretFile};
 use strongroom_types::Call;
 
+use crate::failure;
+
 pub(crate) use self::luks::NewHeader;
+pub(crate) use self::transfer::{Loaded, disk_of};
 
 /// The name of QEMU's tool.
 pub(crate) const QEMU_IMG: &str = "qemu-img";
 /// The name of the LUKS tool.
 pub(crate) const CRYPTSETUP: &str = "cryptsetup";
+
+/// The tool for loop devices.
+const LOSETUP: &str = "losetup";
 
 /// Where the tools are looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,10 +71,10 @@ impl Tools {
 
     fn find(&self, operation: &'static str, name: &'static str) -> Result<Program, EndpointError> {
         self.paths.find(name).map_err(|e| {
-            let package = if name == QEMU_IMG {
-                "qemu-utils"
-            } else {
-                "cryptsetup-bin"
+            let package = match name {
+                QEMU_IMG => "qemu-utils",
+                LOSETUP => "mount",
+                _ => "cryptsetup-bin",
             };
             let message = format!("{e}; on Debian the package is {package}");
             EndpointError::new(ErrorKind::MissingTool, operation, message).with_source(e)
@@ -83,6 +90,26 @@ impl Tools {
             self.find(operation, CRYPTSETUP)?,
             self.runner.clone(),
         ))
+    }
+
+    /// Has a loop device notice that its file has another size.
+    pub(crate) fn update_loop(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        path: &Path,
+    ) -> Result<(), EndpointError> {
+        let command = CommandSpec::new(self.find(operation, LOSETUP)?)
+            .arg("--set-capacity")
+            .arg(path);
+        let problem = match self.runner.run(&command, &Watch::call(call)) {
+            Ok(done) if done.code == 0 => return Ok(()),
+            Ok(done) => {
+                EndpointError::new(ErrorKind::Tool, operation, format!("losetup: {}", done.message()))
+            }
+            Err(e) => failure::run(operation, LOSETUP, e),
+        };
+        Err(problem)
     }
 
     /// What each tool says of its version, or why it does not.

@@ -1,6 +1,5 @@
 //! Tells what an interrupted `luksFormat` left from everything else that a device can hold.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::iter;
 use std::ops::Range;
@@ -10,6 +9,7 @@ use strongroom_endpoint_selector::{DiskLocation, EndpointError};
 use strongroom_image::{ImageError, Luks1Header, Luks2Header, Magic};
 use strongroom_types::{EncryptionFormat, PayloadOffset};
 
+use crate::bounded::Bounded;
 use crate::{failure, reading};
 
 /// What a device begins with, for somebody who wants to write a header there.
@@ -44,25 +44,36 @@ pub(crate) fn look(
     format: EncryptionFormat,
     uuid: Uuid,
 ) -> Result<Beginning, EndpointError> {
-    let mut file = reading::open(operation, location)?;
+    let mut disk = reading::bounded(operation, location)?;
+    look_at(operation, location, &mut disk, format, uuid)
+}
+
+/// The same of a disk that is open.
+pub(crate) fn look_at(
+    operation: &'static str,
+    location: &DiskLocation,
+    file: &mut Bounded,
+    format: EncryptionFormat,
+    uuid: Uuid,
+) -> Result<Beginning, EndpointError> {
     let unreadable = |e| reading::unreadable(operation, location.path(), e);
     let io = |e| failure::io(operation, location.path(), e);
-    match (Magic::read(&mut file).map_err(unreadable)?, format) {
-        (Magic::Luks1, EncryptionFormat::Luks1) => match Luks1Header::read(&mut file) {
+    match (Magic::read(file).map_err(unreadable)?, format) {
+        (Magic::Luks1, EncryptionFormat::Luks1) => match Luks1Header::read(file) {
             Ok(header) => Ok(header_state(&header.uuid, uuid, header.active_keyslots())),
             Err(e @ ImageError::Read { .. }) => Err(unreadable(e)),
             Err(_) => Ok(Beginning::Other),
         },
-        (Magic::Luks2, EncryptionFormat::Luks2) => match Luks2Header::read(&mut file) {
+        (Magic::Luks2, EncryptionFormat::Luks2) => match Luks2Header::read(file) {
             Ok(header) => {
                 let keyslots = header.metadata.opening_keyslots().count();
                 Ok(header_state(&header.uuid, uuid, keyslots))
             }
             Err(e @ ImageError::Read { .. }) => Err(unreadable(e)),
-            Err(_) if first_copy_is_torn(&mut file, uuid).map_err(io)? => Ok(Beginning::Unfinished),
+            Err(_) if first_copy_is_torn(file, uuid).map_err(io)? => Ok(Beginning::Unfinished),
             Err(_) => Ok(Beginning::Other),
         },
-        (Magic::Blank, _) if noise_is_begun(&mut file, format).map_err(io)? => Ok(Beginning::Unfinished),
+        (Magic::Blank, _) if noise_is_begun(file, format).map_err(io)? => Ok(Beginning::Unfinished),
         _ => Ok(Beginning::Other),
     }
 }
@@ -76,7 +87,7 @@ fn header_state(found: &str, uuid: Uuid, keyslots: usize) -> Beginning {
 }
 
 /// Whether the first of the two copies of a LUKS2 header was begun, with this UUID, and the second was not.
-fn first_copy_is_torn(file: &mut File, uuid: Uuid) -> io::Result<bool> {
+fn first_copy_is_torn(file: &mut (impl Read + Seek), uuid: Uuid) -> io::Result<bool> {
     let Some(begun) = read(file, &(0..LUKS2_COPY))? else {
         return Ok(false);
     };
@@ -104,7 +115,7 @@ fn places(format: EncryptionFormat) -> (impl Iterator<Item = Range<u64>>, u64) {
 }
 
 /// Whether there is noise, from the first place for key material on, and zeros are all the rest before the payload.
-fn noise_is_begun(file: &mut File, format: EncryptionFormat) -> io::Result<bool> {
+fn noise_is_begun(file: &mut (impl Read + Seek), format: EncryptionFormat) -> io::Result<bool> {
     let (places, end) = places(format);
     let (mut at, mut noise, mut ended) = (0, false, false);
     for place in places.chain(iter::once(end..end)) {
@@ -132,7 +143,7 @@ fn noise_is_begun(file: &mut File, format: EncryptionFormat) -> io::Result<bool>
 }
 
 /// These bytes; `None` when the device ends before.
-fn read(file: &mut File, range: &Range<u64>) -> io::Result<Option<Vec<u8>>> {
+fn read(file: &mut (impl Read + Seek), range: &Range<u64>) -> io::Result<Option<Vec<u8>>> {
     let length = range.end - range.start;
     file.seek(SeekFrom::Start(range.start))?;
     let mut bytes = Vec::new();
@@ -160,6 +171,7 @@ fn is_noise(sector: &[u8]) -> bool {
 mod tests {
     use super::*;
     use rand::TryRng;
+    use std::fs::File;
     use std::os::unix::fs::FileExt;
 
     fn noise(length: usize) -> Vec<u8> {

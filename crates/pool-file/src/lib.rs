@@ -1,8 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod create;
 mod errand;
+mod expectation;
+mod kept_template;
 mod pool;
+mod provisioning;
+mod template_claim;
 mod volume_file;
 
 pub use config::FilePoolConfig;

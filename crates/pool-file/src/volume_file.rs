@@ -1,9 +1,9 @@
 use std::fmt;
 use std::path::Path;
 
-use strongroom_endpoint_selector::Protection;
+use strongroom_endpoint_selector::{DiskFacts, Protection};
 use strongroom_storage_pool::{DiskLocation, VolumeKey};
-use strongroom_types::{Capability, DiskFormat, EncryptionFormat, VolumeId};
+use strongroom_types::{Capability, DiskFormat, EncryptionFormat, TemplateId, VolumeId};
 
 /// Which LUKS this driver's volumes have: the one that QEMU opens.
 pub(crate) const LUKS: EncryptionFormat = EncryptionFormat::Luks1;
@@ -13,34 +13,44 @@ pub(crate) const LUKS: EncryptionFormat = EncryptionFormat::Luks1;
 pub(crate) struct VolumeFile {
     pub(crate) format: DiskFormat,
     pub(crate) encrypted: bool,
+    /// Whether it may lie on a template. Once flattened it does not any more, and keeps its name.
+    pub(crate) overlay: bool,
+}
+
+const fn kind(format: DiskFormat, encrypted: bool, overlay: bool) -> VolumeFile {
+    VolumeFile {
+        format,
+        encrypted,
+        overlay,
+    }
 }
 
 impl VolumeFile {
     /// Every kind there is.
-    pub(crate) const ALL: [Self; 4] = [
-        Self {
-            format: DiskFormat::Qcow2,
-            encrypted: true,
-        },
-        Self {
-            format: DiskFormat::Raw,
-            encrypted: true,
-        },
-        Self {
-            format: DiskFormat::Qcow2,
-            encrypted: false,
-        },
-        Self {
-            format: DiskFormat::Raw,
-            encrypted: false,
-        },
+    pub(crate) const ALL: [Self; 6] = [
+        kind(DiskFormat::Qcow2, true, false),
+        kind(DiskFormat::Raw, true, false),
+        kind(DiskFormat::Qcow2, true, true),
+        kind(DiskFormat::Qcow2, false, false),
+        kind(DiskFormat::Raw, false, false),
+        kind(DiskFormat::Qcow2, false, true),
     ];
 
+    /// A file that stands alone.
     pub(crate) fn new(format: DiskFormat, key: VolumeKey<'_>) -> Self {
-        Self {
-            format,
-            encrypted: matches!(key, VolumeKey::Encrypted(_)),
-        }
+        kind(format, matches!(key, VolumeKey::Encrypted(_)), false)
+    }
+
+    /// A qcow2 on a template.
+    pub(crate) fn overlay(key: VolumeKey<'_>) -> Self {
+        kind(DiskFormat::Qcow2, matches!(key, VolumeKey::Encrypted(_)), true)
+    }
+
+    /// What a file with this name is, and whose; `None` for a name that no volume has.
+    pub(crate) fn of_name(name: &str) -> Option<(VolumeId, Self)> {
+        let (id, ending) = name.split_once('.')?;
+        let file = Self::ALL.into_iter().find(|file| file.ending() == ending)?;
+        Some((id.parse().ok()?, file))
     }
 
     pub(crate) fn encryption(self) -> Option<EncryptionFormat> {
@@ -51,6 +61,7 @@ impl VolumeFile {
     pub(crate) fn capability(self) -> Capability {
         match (self.format, self.encrypted) {
             (_, false) => Capability::PlainImages,
+            (_, true) if self.overlay => Capability::EncryptedOverlay,
             (DiskFormat::Qcow2, true) => Capability::Qcow2Luks,
             (DiskFormat::Raw, true) => Capability::RawLuks1,
         }
@@ -58,16 +69,22 @@ impl VolumeFile {
 
     /// An id has no dot, so that two names are the same only for the same id and kind.
     fn ending(self) -> &'static str {
-        match (self.format, self.encrypted) {
-            (DiskFormat::Qcow2, true) => "luks.qcow2",
-            (DiskFormat::Raw, true) => "luks",
-            (DiskFormat::Qcow2, false) => "qcow2",
-            (DiskFormat::Raw, false) => "raw",
+        match (self.overlay, self.format, self.encrypted) {
+            (true, _, true) => "overlay.luks.qcow2",
+            (true, _, false) => "overlay.qcow2",
+            (false, DiskFormat::Qcow2, true) => "luks.qcow2",
+            (false, DiskFormat::Raw, true) => "luks",
+            (false, DiskFormat::Qcow2, false) => "qcow2",
+            (false, DiskFormat::Raw, false) => "raw",
         }
     }
 
+    pub(crate) fn name(self, volume: &VolumeId) -> String {
+        format!("{volume}.{}", self.ending())
+    }
+
     pub(crate) fn location(self, directory: &Path, volume: &VolumeId) -> DiskLocation {
-        DiskLocation::File(directory.join(format!("{volume}.{}", self.ending())))
+        DiskLocation::File(directory.join(self.name(volume)))
     }
 }
 
@@ -86,6 +103,25 @@ pub(crate) fn protection(key: VolumeKey<'_>) -> Protection<'_> {
     }
 }
 
+/// The name of a kept copy of a template.
+pub(crate) fn template_name(template: &TemplateId, format: DiskFormat) -> String {
+    format!("{template}.{format}")
+}
+
+/// The template that a disk lies on: `Ok(None)` when it stands alone, and an error when its base is no kept copy of a template.
+pub(crate) fn template_of(facts: &DiskFacts) -> Result<Option<TemplateId>, String> {
+    let Some(base) = &facts.base else { return Ok(None) };
+    let stem = base.path.file_stem().and_then(|stem| stem.to_str());
+    match stem.and_then(|stem| stem.parse().ok()) {
+        Some(template) if base.path.ends_with(template_name(&template, base.format)) => Ok(Some(template)),
+        _ => Err(format!(
+            "{} lies on {}, which is no template of the pool",
+            facts.location,
+            base.path.display()
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,9 +137,71 @@ mod tests {
             [
                 "/pool/v.luks.qcow2",
                 "/pool/v.luks",
+                "/pool/v.overlay.luks.qcow2",
                 "/pool/v.qcow2",
-                "/pool/v.raw"
+                "/pool/v.raw",
+                "/pool/v.overlay.qcow2"
             ]
         );
+    }
+
+    #[test]
+    fn names_of_ids_that_begin_alike_are_apart_even_where_case_is_folded() {
+        let ids = [
+            "a",
+            "a-overlay",
+            "a_luks",
+            "a-",
+            "a0",
+            "overlay",
+            "luks",
+            "templates",
+            "raw",
+        ];
+        let mut names = std::collections::BTreeSet::new();
+        for id in ids {
+            for file in VolumeFile::ALL {
+                let name = file.name(&id.parse().unwrap());
+                assert_eq!(VolumeFile::of_name(&name), Some((id.parse().unwrap(), file)));
+                assert!(names.insert(name.to_lowercase()), "{name} twice");
+                assert!(!name.starts_with('.') && name != "templates", "{name}");
+            }
+        }
+        assert_eq!(names.len(), ids.len() * VolumeFile::ALL.len());
+    }
+
+    #[test]
+    fn names_that_no_volume_has_are_nobodys() {
+        for name in [
+            "a",
+            "a.",
+            ".raw",
+            "a.RAW",
+            "A.raw",
+            "a.raw.luks",
+            "a.overlay.luks",
+            ".strongroom-pool",
+            "a b.raw",
+        ] {
+            assert_eq!(VolumeFile::of_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_would_name_a_file_elsewhere_is_no_id() {
+        for text in [
+            "../v",
+            "a/b",
+            "a.overlay",
+            ".strongroom-pool",
+            "templates/t",
+            "",
+            "a\0b",
+            "A",
+            "a\nb",
+        ] {
+            text.parse::<VolumeId>().unwrap_err();
+            text.parse::<TemplateId>().unwrap_err();
+        }
     }
 }

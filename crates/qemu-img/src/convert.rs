@@ -27,6 +27,7 @@ pub struct Convert<'k, S: Side> {
     source: Node<'k>,
     snapshot: Option<SnapshotName>,
     zeros: Option<ByteSize>,
+    part: Option<(u64, u64)>,
     target: Target<'k, S>,
     options: ConvertOptions,
     declassify: Option<Declassify>,
@@ -48,6 +49,7 @@ impl<'k, S: Side> Convert<'k, S> {
             source,
             snapshot: None,
             zeros: None,
+            part: None,
             target,
             options,
             declassify,
@@ -65,6 +67,15 @@ impl<'k, S: Side> Convert<'k, S> {
     #[must_use]
     pub fn snapshot(mut self, name: &SnapshotName) -> Self {
         self.snapshot = Some(name.clone());
+        self
+    }
+
+    /// Only this part of the content, to the same place in the target, which is there already: `length` bytes from `start` on.
+    /// Whatever is around it in the target stays as it was.
+    #[must_use]
+    pub fn part(mut self, start: u64, length: u64) -> Self {
+        self.source = self.source.part(start, length);
+        self.part = Some((start, length));
         self
     }
 
@@ -124,6 +135,10 @@ impl<'k, S: Side> Convert<'k, S> {
                     });
                 }
                 line.option("-n");
+                let node = match self.part {
+                    None => node.clone(),
+                    Some((start, length)) => node.part(start, length),
+                };
                 match node.writable()?.name(&mut line.secrets)? {
                     Name::Flags(format, path) => {
                         line.pair("-O", format);
@@ -137,6 +152,9 @@ impl<'k, S: Side> Convert<'k, S> {
             }
             Place::New(image) => {
                 let path = checked(&image.path)?;
+                if self.part.is_some() {
+                    return Err(Refusal::PartOfNew { path: path.into() });
+                }
                 if image.base.is_some() {
                     return Err(Refusal::CopyWithBase { path: path.into() });
                 }

@@ -139,10 +139,19 @@ impl ConvertOptions {
 /// The type of tmpfs in `statfs` (`linux/magic.h`).
 const TMPFS: FsWord = 0x0102_1994;
 
+/// The largest unit, in bytes, in which a file is written past the page cache.
+const LARGEST_BLOCK: u64 = 4096;
+
 /// Whether a file there can be opened past the page cache, and is not in memory anyway. For a path where nothing is, the
 /// directory is asked.
+///
+/// A file whose length is no multiple of 4096 bytes is written through the page cache: past it QEMU writes whole blocks, so that the
+/// file, and with it a raw disk, would become longer.
 #[must_use]
 pub fn direct_io_pays(path: &Path) -> bool {
+    if std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() % LARGEST_BLOCK != 0) {
+        return false;
+    }
     let (place, flags) = if path.exists() {
         (path, OFlags::RDONLY | OFlags::NONBLOCK)
     } else {

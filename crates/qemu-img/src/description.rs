@@ -33,7 +33,7 @@ pub(crate) fn compare_with_file(node: &Node<'_>) -> Result<(), QemuImgError> {
             }
             .into());
         }
-        Location::Block(_) if !kind.is_block_device() => {
+        Location::Block(_) | Location::Beginning { .. } if !kind.is_block_device() => {
             return Err(Refusal::NotA {
                 path: path.to_owned(),
                 expected: "block device",

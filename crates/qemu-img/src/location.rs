@@ -3,9 +3,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use strongroom_types::DeviceSize;
+
 use crate::Refusal;
 
-/// Where an image lies: a file or a block device.
+/// Where an image lies: a file, a block device, or the beginning of one.
 ///
 /// Every path that the file system accepts is passed on byte for byte: commas, colons, newlines, a leading dash, names
 /// such as `json:{}` and bytes that are not UTF-8. A relative path is made absolute at once, with the working directory
@@ -18,6 +20,13 @@ pub enum Location {
     File(PathBuf),
     /// A block device.
     Block(PathBuf),
+    /// The beginning of a block device. QEMU neither reads nor writes what is behind it; a device that is smaller is an error.
+    Beginning {
+        /// The device.
+        device: PathBuf,
+        /// How much of it.
+        size: DeviceSize,
+    },
 }
 
 impl Location {
@@ -29,6 +38,12 @@ impl Location {
     /// A block device.
     pub fn block(path: impl AsRef<Path>) -> Self {
         Self::Block(absolute(path.as_ref()))
+    }
+
+    /// The first bytes of a block device.
+    pub fn beginning(device: impl AsRef<Path>, size: DeviceSize) -> Self {
+        let device = absolute(device.as_ref());
+        Self::Beginning { device, size }
     }
 
     /// A file or a block device, whichever is there now.
@@ -48,7 +63,7 @@ impl Location {
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
-            Self::File(path) | Self::Block(path) => path,
+            Self::File(path) | Self::Block(path) | Self::Beginning { device: path, .. } => path,
         }
     }
 
@@ -56,8 +71,26 @@ impl Location {
     pub(crate) fn driver(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
-            Self::Block(_) => "host_device",
+            Self::Block(_) | Self::Beginning { .. } => "host_device",
         }
+    }
+
+    /// How much of it QEMU is to see, where that is not all.
+    pub(crate) fn limit(&self) -> Option<DeviceSize> {
+        match self {
+            Self::Beginning { size, .. } => Some(*size),
+            Self::File(_) | Self::Block(_) => None,
+        }
+    }
+
+    /// The path as an argument that stands for all of it, where nothing but a path can be said.
+    pub(crate) fn whole(&self) -> Result<&OsStr, Refusal> {
+        if self.limit().is_some() {
+            return Err(Refusal::Beginning {
+                path: self.path().to_owned(),
+            });
+        }
+        self.argument()
     }
 
     /// The path as an argument. It begins with a slash, so that QEMU takes no part of it for a protocol, and no option

@@ -55,6 +55,8 @@ pub(crate) struct Node<'k> {
     pub(crate) opaque: bool,
     /// Where writes go instead, for a rehearsal.
     pub(crate) scratch: Option<BorrowedFd<'k>>,
+    /// So much of what the guest sees, and nothing else: where it begins, and its length.
+    pub(crate) part: Option<(u64, u64)>,
 }
 
 /// How a command names an image.
@@ -77,6 +79,7 @@ impl<'k> Node<'k> {
             shared: false,
             opaque: false,
             scratch: None,
+            part: None,
         }
     }
 
@@ -87,6 +90,14 @@ impl<'k> Node<'k> {
     /// Whether some of the content comes out of an encrypted layer.
     pub(crate) fn is_encrypted(&self) -> bool {
         self.key.is_some() || self.base.as_ref().is_some_and(|base| base.is_encrypted())
+    }
+
+    /// A part of what the guest sees, as an image of its own. Its header is that of the whole.
+    pub(crate) fn part(&self, start: u64, length: u64) -> Self {
+        Self {
+            part: Some((start, length)),
+            ..self.clone()
+        }
     }
 
     /// The same, refused when it is described as shared.
@@ -130,9 +141,12 @@ impl<'k> Node<'k> {
         if self.shared {
             return cannot("that it is shared");
         }
+        if self.part.is_some() {
+            return cannot("which part of it is meant");
+        }
         Ok(Name::Flags(
             self.format.as_str(),
-            self.location.argument()?.to_owned(),
+            self.location.whole()?.to_owned(),
         ))
     }
 
@@ -147,6 +161,17 @@ impl<'k> Node<'k> {
     }
 
     fn write(&self, list: &mut OptionList, at: &str, secrets: &mut SecretObjects<'k>) -> Result<(), Refusal> {
+        let below;
+        let at = match self.part {
+            None => at,
+            Some((start, length)) => {
+                list.push(&format!("{at}driver"), "raw");
+                list.push(&format!("{at}offset"), start.to_string());
+                list.push(&format!("{at}size"), length.to_string());
+                below = format!("{at}file.");
+                &below
+            }
+        };
         self.write_place(list, at)?;
         if let Some(key) = self.key {
             let id = secrets.add(key).to_string();
@@ -176,13 +201,18 @@ impl<'k> Node<'k> {
     /// Format and file only: no key, and the backing file is left to the header.
     pub(crate) fn write_place(&self, list: &mut OptionList, at: &str) -> Result<(), Refusal> {
         list.push(&format!("{at}driver"), self.format.as_str());
-        let mut below = "file";
+        let mut below = "file".to_owned();
         if self.scratch.is_some() {
             list.push(&format!("{at}file.driver"), "qcow2");
             list.push(&format!("{at}file.file.driver"), "file");
             list.push(&format!("{at}file.file.filename"), scratch_path());
             list.push(&format!("{at}file.backing.driver"), "raw");
-            below = "file.backing.file";
+            "file.backing.file".clone_into(&mut below);
+        }
+        if let Some(size) = self.location.limit() {
+            list.push(&format!("{at}{below}.driver"), "raw");
+            list.push(&format!("{at}{below}.size"), size.get().to_string());
+            below.push_str(".file");
         }
         list.push(&format!("{at}{below}.driver"), self.location.driver());
         list.push(&format!("{at}{below}.filename"), self.location.argument()?);
@@ -201,10 +231,12 @@ impl<'k> Node<'k> {
             .ok_or_else(|| Refusal::NotUtf8 { path: path.into() })?;
         let mut node = serde_json::Map::new();
         node.insert("driver".into(), self.format.as_str().into());
-        node.insert(
-            "file".into(),
-            json!({ "driver": self.location.driver(), "filename": path }),
-        );
+        let place = json!({ "driver": self.location.driver(), "filename": path });
+        let file = match self.location.limit() {
+            None => place,
+            Some(size) => json!({ "driver": "raw", "size": size.get(), "file": place }),
+        };
+        node.insert("file".into(), file);
         if let Some(key) = self.key {
             let id = secrets.add(key).to_string();
             if self.format == ImageFormat::Qcow2 {
@@ -226,7 +258,7 @@ impl<'k> Node<'k> {
 
     /// Its path as a header of an overlay stores it.
     pub(crate) fn backing_name(&self) -> Result<OsString, Refusal> {
-        let name = self.location.argument()?;
+        let name = self.location.whole()?;
         if name.len() > LONGEST_BACKING_NAME {
             return Err(Refusal::LongBackingName {
                 path: self.path().to_owned(),

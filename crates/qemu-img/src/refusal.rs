@@ -35,6 +35,12 @@ pub enum Refusal {
         /// The path.
         path: PathBuf,
     },
+    /// A path stands for a whole device.
+    #[error("only the beginning of {path:?} is the image, which a path alone cannot say")]
+    Beginning {
+        /// The device.
+        path: PathBuf,
+    },
     /// `-f` and a file name cannot say what this image's description says.
     #[error("{path:?} is named by flags, which cannot say {what}; name it by options")]
     FlagsCannotSay {
@@ -99,6 +105,12 @@ pub enum Refusal {
     /// A copy has its whole content.
     #[error("a copy stands alone: {path:?} cannot be made as an overlay by convert")]
     CopyWithBase {
+        /// The target.
+        path: PathBuf,
+    },
+    /// Around a part of an image that is made anew there would be nothing.
+    #[error("{path:?} is not there yet, and only a part of it would be written")]
+    PartOfNew {
         /// The target.
         path: PathBuf,
     },

@@ -45,7 +45,10 @@ struct Stage {
 
 impl Stage {
     fn under(node: &Node<'_>) -> Result<Self, Error> {
-        let bytes = File::open(node.path())?.seek(SeekFrom::End(0))?;
+        let bytes = match node.location.limit() {
+            Some(size) => size.get(),
+            None => File::open(node.path())?.seek(SeekFrom::End(0))?,
+        };
         let make = |flags| memfd_create("rehearsal", MemfdFlags::CLOEXEC | flags);
         // A kernel that does not know this seal (before Linux 6.3) refuses it.
         let made = match make(MemfdFlags::NOEXEC_SEAL) {

@@ -1,30 +1,40 @@
 //! A pool that works in memory, for the tests of whatever calls a driver.
 
 mod calls;
+mod content;
 mod driver;
+mod make;
+mod resize;
+mod snapshot;
 mod volume;
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use strongroom_endpoint_selector::{ErrorKind, Need};
 use strongroom_types::{
-    ByteSize, Capability, DiskFormat, EncryptionFormat, GuestSize, HostId, Interrupted, PoolId, VolumeId,
+    ByteSize, Capability, DiskFormat, EncryptionFormat, HostId, Interrupted, PoolId, TemplateId, VolumeId,
 };
 
 pub use self::calls::{Moment, PoolCall};
-use self::volume::{Change, FakeVolume};
-use crate::{Capabilities, Encryption, OpContext, PoolError, VolumeKey};
+use self::volume::FakeVolume;
+use crate::{Capabilities, CloneKind, Encryption, OpContext, PoolError, QosLimits, VolumeKey};
 
 /// What a test wants to happen before or after a call.
 type Fault = Box<dyn FnMut(Moment, &PoolCall) -> Option<PoolError> + Send>;
 
 #[derive(Default)]
 struct State {
+    /// The pool that the storage was prepared for.
+    owner: Option<PoolId>,
+    fingerprints: RandomState,
     volumes: BTreeMap<VolumeId, FakeVolume>,
+    /// The image of each template that is kept.
+    templates: BTreeMap<TemplateId, PathBuf>,
+    images: BTreeMap<PathBuf, ByteSize>,
     unreachable: BTreeSet<HostId>,
     calls: Vec<PoolCall>,
 }
@@ -32,16 +42,17 @@ struct State {
 /// A pool that keeps its volumes in memory. It keeps every promise of [`PoolDriver`](crate::PoolDriver), records the calls, and fails on
 /// request.
 ///
-/// Of a key it keeps a fingerprint, which is different in every pool and opens nothing. A volume takes its device size of the
-/// pool in full; snapshots take nothing. Templates are not read: their path is the content. Where volumes are encrypted on
+/// Of a key it keeps a fingerprint, which is different in every storage and opens nothing. A volume takes its device size of the
+/// pool in full; snapshots and templates take nothing. Images and disks from elsewhere are not read: their path is the content, and one
+/// whose size was not [said](Self::add_image) fits everywhere. Where volumes are encrypted on
 /// the host, work with a key asks the selector for a host as a real driver does, but runs no command on it. A volume that is
-/// attached counts as open, so that its snapshots are [`Busy`](ErrorKind::Busy).
+/// attached counts as open, so that what takes a closed one is [`Busy`](ErrorKind::Busy). Storage that was not
+/// [prepared](crate::PoolDriver::prepare) takes everything; storage that was prepared for another pool refuses.
 pub struct MemoryPool {
     pool: PoolId,
     capabilities: Capabilities,
     total: ByteSize,
-    fingerprints: RandomState,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     fault: Mutex<Option<Fault>>,
 }
 
@@ -58,22 +69,42 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl MemoryPool {
-    /// An empty pool of 1 TiB that can do everything: raw and qcow2, encrypted on the host with LUKS1, growth, snapshots of
-    /// qcow2, templates.
+    /// An empty pool of 1 TiB that can do everything, but for snapshots while a guest runs: raw and qcow2, encrypted on the host with
+    /// LUKS1; snapshots and overlays of qcow2.
     #[must_use]
     pub fn new(pool: PoolId) -> Self {
         let mut capabilities = Capabilities::none();
         capabilities.encryption = Encryption::OnHost(EncryptionFormat::Luks1);
         capabilities.formats = BTreeSet::from([DiskFormat::Raw, DiskFormat::Qcow2]);
-        capabilities.grow = true;
-        capabilities.snapshot_offline = BTreeSet::from([DiskFormat::Qcow2]);
         capabilities.templates = true;
+        capabilities.overlays = BTreeSet::from([DiskFormat::Qcow2]);
+        capabilities.copies = true;
+        capabilities.clone = BTreeSet::from([CloneKind::OwnKey, CloneKind::SharedKey]);
+        capabilities.grow = true;
+        capabilities.shrink = true;
+        capabilities.snapshot_offline = BTreeSet::from([DiskFormat::Qcow2]);
+        capabilities.snapshot_group = true;
+        capabilities.revert = true;
+        capabilities.discard = true;
+        capabilities.qos = true;
         Self {
             pool,
             capabilities,
             total: ByteSize::gib(1024),
-            fingerprints: RandomState::new(),
-            state: Mutex::default(),
+            state: Arc::default(),
+            fault: Mutex::default(),
+        }
+    }
+
+    /// Another driver for the same storage, as after a restart or on another control plane, for this or another pool. It has the
+    /// same capabilities and no faults.
+    #[must_use]
+    pub fn reopened(&self, pool: PoolId) -> Self {
+        Self {
+            pool,
+            capabilities: self.capabilities.clone(),
+            total: self.total,
+            state: Arc::clone(&self.state),
             fault: Mutex::default(),
         }
     }
@@ -133,6 +164,31 @@ impl MemoryPool {
         lock(&self.state).unreachable.insert(host);
     }
 
+    /// Says how large an image or a disk is from which volumes are made.
+    pub fn add_image(&self, path: impl Into<PathBuf>, size: ByteSize) {
+        lock(&self.state).images.insert(path.into(), size);
+    }
+
+    /// The templates that the pool keeps.
+    #[must_use]
+    pub fn templates(&self) -> Vec<TemplateId> {
+        lock(&self.state).templates.keys().cloned().collect()
+    }
+
+    /// How fast a volume may be; no limits when it is not there.
+    #[must_use]
+    pub fn limits(&self, volume: &VolumeId) -> QosLimits {
+        let state = lock(&self.state);
+        state.volumes.get(volume).map(|v| v.limits).unwrap_or_default()
+    }
+
+    /// The bytes of a volume as whoever sees the storage sees them: magic numbers and noise where it is encrypted. `image` says what is
+    /// in the image that is its content. `None` when it is not there.
+    #[must_use]
+    pub fn stored(&self, volume: &VolumeId, image: impl Fn(&Path) -> Vec<u8>) -> Option<Vec<u8>> {
+        Some(lock(&self.state).volumes.get(volume)?.stored(image))
+    }
+
     /// What a volume holds: the path of its template, or what was [written](Self::write); `None` when it is blank or not
     /// there.
     #[must_use]
@@ -175,9 +231,26 @@ impl MemoryPool {
             };
             PoolError::new(kind, operation, format!("pool {} did nothing", self.pool)).with_source(e)
         })?;
-        let done = work(&mut lock(&self.state))?;
+        let mut state = lock(&self.state);
+        if let Some(owner) = state.owner.as_ref().filter(|owner| **owner != self.pool) {
+            let message = format!("the storage is pool {owner}'s, not pool {}'s", self.pool);
+            return Err(PoolError::new(ErrorKind::AlreadyExists, operation, message));
+        }
+        let done = work(&mut state)?;
+        drop(state);
         self.fail(Moment::After, &call)?;
         Ok(done)
+    }
+
+    /// Refuses an operation that the capabilities do not have.
+    fn able(&self, operation: &'static str, can: bool, what: &str) -> Result<(), PoolError> {
+        if can {
+            return Ok(());
+        }
+        Err(PoolError::unsupported(
+            operation,
+            format!("pool {} {what}", self.pool),
+        ))
     }
 
     /// Finds the host that this work takes, if it takes one, and says which LUKS the volume has for a host.
@@ -248,25 +321,5 @@ impl MemoryPool {
             let message = format!("pool {} has no volume {volume}", self.pool);
             PoolError::new(ErrorKind::NotFound, operation, message)
         })
-    }
-
-    /// A copy of the volume with another size, if it fits.
-    fn resized(
-        &self,
-        operation: &'static str,
-        state: &State,
-        before: &FakeVolume,
-        to: GuestSize,
-    ) -> Result<FakeVolume, PoolError> {
-        let mut after = before.clone();
-        after.resize(
-            Change {
-                operation,
-                rule: self.capabilities.sizes,
-            },
-            to,
-        )?;
-        self.room(operation, state, before.facts.allocated, after.facts.allocated)?;
-        Ok(after)
     }
 }

@@ -86,12 +86,21 @@ pub struct PoolUsage {
     pub total: ByteSize,
     /// The bytes that can still be written.
     pub free: ByteSize,
+    /// What its volumes promise their guests together, where the pool keeps account of it.
+    pub provisioned: Option<ByteSize>,
+    /// What they may promise at most; `None` for a pool without such a limit.
+    pub provisionable: Option<ByteSize>,
 }
 
 impl PoolUsage {
-    /// All there is to know.
+    /// A pool that keeps no account of what its volumes promise.
     #[must_use]
     pub fn new(total: ByteSize, free: ByteSize) -> Self {
-        Self { total, free }
+        Self {
+            total,
+            free,
+            provisioned: None,
+            provisionable: None,
+        }
     }
 }

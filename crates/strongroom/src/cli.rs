@@ -1,9 +1,17 @@
 //! What can be said on the command line.
 
+mod pool;
+mod template;
+mod volume;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use strongroom_types::{ByteSize, DiskFormat, HostId, OfferingId, PoolId, SnapshotId, VolumeId};
+use strongroom_types::{DiskFormat, HostId, OfferingId};
+
+pub(crate) use self::pool::{Pool, PoolAdd};
+pub(crate) use self::template::Template;
+pub(crate) use self::volume::{Passphrase, Source, Volume};
 
 /// Encrypted volumes on this machine, from offering to crypto-erase.
 #[derive(Debug, Parser)]
@@ -65,7 +73,10 @@ pub(crate) enum Command {
     /// Storage pools: where volumes lie.
     #[command(subcommand)]
     Pool(Pool),
-    /// Volumes: create, look at, grow, snapshot, verify, delete.
+    /// Templates: plain images to make volumes from.
+    #[command(subcommand)]
+    Template(Template),
+    /// Volumes: create, look at, resize, snapshot, clone, move, export, import, verify, delete.
     #[command(subcommand)]
     Volume(Volume),
 }
@@ -118,96 +129,5 @@ pub(crate) enum Offering {
         /// Only those that encrypt, or with `--encrypt=false` only those that do not.
         #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
         encrypt: Option<bool>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Pool {
-    /// Adds a directory as a pool of volume files.
-    Add {
-        /// Its name.
-        name: PoolId,
-        /// The directory. It exists and is no symlink.
-        #[arg(long, value_name = "DIR")]
-        directory: PathBuf,
-        /// The pool refuses encrypted volumes.
-        #[arg(long)]
-        no_encryption: bool,
-    },
-    /// Lists the pools with what they can do and how full they are.
-    List,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Volume {
-    /// Makes a volume.
-    Create {
-        /// Its id; without it one is made up.
-        id: Option<VolumeId>,
-        /// The offering, which says whether it is encrypted.
-        #[arg(long)]
-        offering: OfferingId,
-        /// What the guest is to see, such as 10G: a multiple of 512 bytes. K, M, G and T are powers of 1024.
-        #[arg(long)]
-        size: ByteSize,
-        /// The pool; without it the one with the most free space that can do it.
-        #[arg(long)]
-        pool: Option<PoolId>,
-        /// An image whose content it is to have.
-        #[arg(long, value_name = "FILE")]
-        template: Option<PathBuf>,
-        /// The template's format. It is never guessed; without it the file's ending says.
-        #[arg(long, value_name = "FORMAT")]
-        template_format: Option<DiskFormat>,
-    },
-    /// Lists the volumes.
-    List,
-    /// Shows one volume with its snapshots and header backups.
-    Show {
-        /// Which volume.
-        id: VolumeId,
-    },
-    /// Makes a volume larger.
-    Resize {
-        /// Which volume.
-        id: VolumeId,
-        /// What the guest is to see.
-        size: ByteSize,
-    },
-    /// Takes a snapshot of a volume that nobody has open.
-    Snapshot {
-        /// Which volume.
-        id: VolumeId,
-        /// The snapshot's name; without it one is made up.
-        name: Option<SnapshotId>,
-        /// Removes the snapshot instead.
-        #[arg(long, requires = "name")]
-        delete: bool,
-    },
-    /// Makes a volume what it was at a snapshot, its size included. What was written since is lost.
-    Restore {
-        /// Which volume.
-        id: VolumeId,
-        /// Which snapshot.
-        name: SnapshotId,
-    },
-    /// Proves that a volume is what its record says: header, key, metadata.
-    Verify {
-        /// Which volume.
-        id: VolumeId,
-    },
-    /// Copies the header of a raw LUKS volume into a new file, against damage. Whoever has the file and the key opens the volume,
-    /// so it is recorded and destroyed with the volume.
-    BackUpHeader {
-        /// Which volume.
-        id: VolumeId,
-        /// The new file.
-        #[arg(long, value_name = "FILE")]
-        to: PathBuf,
-    },
-    /// Removes a volume, and of an encrypted one the key, keyslots and header backups, for ever.
-    Delete {
-        /// Which volume.
-        id: VolumeId,
     },
 }

@@ -2,7 +2,8 @@
 
 mod host;
 mod offering;
-mod pool;
+pub(crate) mod pool;
+mod template;
 mod volume;
 
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: Cli, cancellation: Cancellation) -> Result<()> {
         Command::Host(command) => host::run(&session, command, cli.output, &call),
         Command::Offering(command) => offering::run(&session, command, cli.output),
         Command::Pool(command) => pool::run(&session, command, cli.output, &call),
+        Command::Template(command) => template::run(&session, command, cli.output, &call),
         Command::Volume(command) => volume::run(&session, command, cli.output, &call),
     }
 }
@@ -59,9 +61,9 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("no absolute path for {}", path.display()))
 }
 
-/// The format of a template: what was said, else what its name's ending says. It is never read off the content, which
-/// somebody untrusted may have written.
-pub(crate) fn template_format(path: &Path, said: Option<DiskFormat>) -> Result<DiskFormat> {
+/// The format of an image: what was said, else what its name's ending says. It is never read off the content, which
+/// somebody untrusted may have written. `option` is where it can be said.
+pub(crate) fn image_format(path: &Path, said: Option<DiskFormat>, option: &str) -> Result<DiskFormat> {
     if let Some(format) = said {
         return Ok(format);
     }
@@ -69,7 +71,7 @@ pub(crate) fn template_format(path: &Path, said: Option<DiskFormat>) -> Result<D
         Some("raw" | "img") => Ok(DiskFormat::Raw),
         Some("qcow2") => Ok(DiskFormat::Qcow2),
         _ => bail!(
-            "the name of {} does not say its format; say --template-format raw or qcow2",
+            "the name of {} does not say its format; say {option} raw or qcow2",
             path.display()
         ),
     }

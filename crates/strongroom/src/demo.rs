@@ -1,5 +1,6 @@
 //! The life of encrypted volumes on this machine, each step checked by an independent reading of the disk.
 
+mod copies;
 mod erase;
 mod life;
 mod raw_disk;
@@ -7,6 +8,7 @@ mod refusals;
 mod scan;
 mod template;
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -53,6 +55,13 @@ impl Stage {
     /// The directory of a pool.
     pub(crate) fn pool_directory(&self, pool: &PoolId) -> PathBuf {
         self.directory.join("pools").join(pool.as_str())
+    }
+
+    /// How many files of volumes a pool has: its mark and its copies of templates are none.
+    pub(crate) fn volume_files(&self, pool: &PoolId) -> Result<usize> {
+        let of_volumes = |name: &OsStr| name != ".strongroom-pool" && name != "templates";
+        let entries = fs::read_dir(self.pool_directory(pool))?.flatten();
+        Ok(entries.filter(|entry| of_volumes(&entry.file_name())).count())
     }
 
     /// The file of a volume in a pool.
@@ -160,6 +169,7 @@ fn steps(
     life::root_volume(&stage, &template, report)?;
     life::grow_snapshot_restore(&stage, &template, report)?;
     raw_disk::life(&stage, &template, report)?;
+    copies::all(&stage, &template, report)?;
     refusals::all(&stage, report)?;
     erase::all(&stage, report)
 }

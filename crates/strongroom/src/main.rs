@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod drivers;
 mod output;
+mod passphrase;
 mod process;
 mod report;
 mod session;

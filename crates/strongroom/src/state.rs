@@ -67,7 +67,16 @@ impl StateDirectory {
 
     /// Where header backups lie. Made with mode 0700 when it is not there.
     pub(crate) fn header_backups(&self) -> Result<PathBuf> {
-        let path = self.path.join("header-backups");
+        self.directory("header-backups")
+    }
+
+    /// Where it is recorded which volume has which block device. Made with mode 0700 when it is not there.
+    pub(crate) fn shelves(&self) -> Result<PathBuf> {
+        self.directory("shelves")
+    }
+
+    fn directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
         match DirBuilder::new().mode(0o700).create(&path) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
                 Err(e).with_context(|| format!("cannot make {}", path.display()))

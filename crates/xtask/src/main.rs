@@ -19,6 +19,7 @@ mod guard;
 mod lint;
 mod packages;
 mod setup;
+mod suite;
 mod tally;
 mod test;
 

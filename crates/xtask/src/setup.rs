@@ -1,9 +1,23 @@
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::commands::{output, run};
 use crate::failure::Failure;
 use crate::packages::{PACKAGES, Package, is_there, missing};
+use crate::suite;
+
+const OS_RELEASE: &str = "/etc/os-release";
+
+/// Where Debian's sources are, in the two styles, and where those of backports go.
+const DEB822: (&str, &str) = (
+    "/etc/apt/sources.list.d/debian.sources",
+    "/etc/apt/sources.list.d/strongroom-backports.sources",
+);
+const ONE_LINE: (&str, &str) = (
+    "/etc/apt/sources.list",
+    "/etc/apt/sources.list.d/strongroom-backports.list",
+);
 
 /// How apt-get can be run here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +39,21 @@ pub(crate) fn install_missing() -> Result<(), Failure> {
     if apt == Apt::ByHand {
         return Err(Failure::new(format!(
             "run this and try again:\n\n  {}\n",
-            by_hand(&names)
+            by_hand(&names)?
         )));
     }
     run(&mut apt_get(apt, &["update"]))?;
-    run(&mut apt_get(
-        apt,
-        &[&["install", "-y", "--no-install-recommends"], names.as_slice()].concat(),
-    ))?;
+    let backports = backports_of_qemu()?;
+    let (of_qemu, others): (Vec<&str>, Vec<&str>) =
+        names.into_iter().partition(|name| suite::is_of_qemu(name));
+    install(apt, &[], &others)?;
+    match backports {
+        Some(suite) if !of_qemu.is_empty() => {
+            know(apt, &suite)?;
+            install(apt, &["--target-release", &suite], &of_qemu)?;
+        }
+        _ => install(apt, &[], &of_qemu)?,
+    }
     match report().as_slice() {
         [] => Ok(()),
         still => Err(Failure::new(format!(
@@ -50,7 +71,7 @@ pub(crate) fn check() -> Result<(), Failure> {
             let names: Vec<&str> = lacking.iter().map(|p| p.name).collect();
             Err(Failure::new(format!(
                 "`cargo xtask setup` installs them, or, as root:\n\n  {}\n",
-                by_hand(&names)
+                by_hand(&names)?
             )))
         }
     }
@@ -132,11 +153,87 @@ fn apt_get(apt: Apt, arguments: &[&str]) -> Command {
     command
 }
 
-fn by_hand(names: &[&str]) -> String {
-    format!(
-        "apt-get update && apt-get install -y --no-install-recommends {}",
-        names.join(" ")
-    )
+fn install(apt: Apt, options: &[&str], names: &[&str]) -> Result<(), Failure> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let words = [&["install", "-y", "--no-install-recommends"], options, names].concat();
+    run(&mut apt_get(apt, &words))
+}
+
+/// The suite of backports that the packages of QEMU have to come from, when what is installed came from there.
+fn backports_of_qemu() -> Result<Option<String>, Failure> {
+    let query = ["--show", "--showformat=${Version}", "qemu-utils"];
+    // Fails where the package never was.
+    let version = output(Command::new("dpkg-query").args(query)).unwrap_or_default();
+    let release =
+        std::fs::read_to_string(OS_RELEASE).map_err(Failure::io(format_args!("read {OS_RELEASE}")))?;
+    Ok(suite::of_installed(&version, &release))
+}
+
+/// Makes apt know the suite.
+fn know(apt: Apt, name: &str) -> Result<(), Failure> {
+    if suite::is_known(name, &output(Command::new("apt-cache").arg("policy"))?) {
+        return Ok(());
+    }
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let (text, place) = match suite::stanza(name, &read(DEB822.0)) {
+        Some(stanza) => (stanza, DEB822.1),
+        None => match suite::one_line(name, &read(ONE_LINE.0)) {
+            Some(line) => (line, ONE_LINE.1),
+            None => {
+                return Err(Failure::new(format!(
+                    "qemu-utils came from {name}, and neither {} nor {} has a server to add it from: add that suite and try again",
+                    DEB822.0, ONE_LINE.0
+                )));
+            }
+        },
+    };
+    println!("setup: qemu-utils came from {name}: adding {place}");
+    write(apt, place, &text)?;
+    run(&mut apt_get(apt, &["update"]))
+}
+
+/// Writes a file that root owns.
+fn write(apt: Apt, place: &str, text: &str) -> Result<(), Failure> {
+    let doing = || format!("write {place}");
+    if apt != Apt::Sudo {
+        return std::fs::write(place, text).map_err(Failure::io(doing()));
+    }
+    let mut tee = Command::new("sudo")
+        .args(["tee", place])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(Failure::io(doing()))?;
+    if let Some(mut input) = tee.stdin.take() {
+        input.write_all(text.as_bytes()).map_err(Failure::io(doing()))?;
+    }
+    let status = tee.wait().map_err(Failure::io(doing()))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("`sudo tee {place}` failed ({status})")))
+    }
+}
+
+/// What a person has to run.
+fn by_hand(names: &[&str]) -> Result<String, Failure> {
+    const INSTALL: &str = "apt-get install -y --no-install-recommends";
+    let (of_qemu, others): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| suite::is_of_qemu(name));
+    Ok(match backports_of_qemu()? {
+        Some(suite) if !of_qemu.is_empty() => {
+            let mut lines = vec![format!(
+                "apt-get update && {INSTALL} -t {suite} {}    # {suite} has to be among apt's sources",
+                of_qemu.join(" ")
+            )];
+            if !others.is_empty() {
+                lines.push(format!("{INSTALL} {}", others.join(" ")));
+            }
+            lines.join("\n  ")
+        }
+        _ => format!("apt-get update && {INSTALL} {}", names.join(" ")),
+    })
 }
 
 fn join(packages: &[Package]) -> String {

@@ -2,9 +2,11 @@
 //! transactions. The next start finishes or undoes the work.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use strongroom_control_plane::{
-    ControlPlane, ControlPlaneError, JobKind, Outcome, Recovered, Sameness, SourceImage, TemplateImage,
+    ControlPlane, ControlPlaneError, JobKind, NewContent, Outcome, Recovered, Sameness, SourceImage,
+    TemplateImage,
 };
 use strongroom_types::{Call, DiskFormat, VolumeId};
 
@@ -17,17 +19,31 @@ use crate::site::{Site, create, id, mib, new_volume};
 #[track_caller]
 fn killed_at_every_moment(
     prepare: impl Fn(&ControlPlane),
-    operation: impl Fn(&ControlPlane) -> Result<(), ControlPlaneError>,
+    operation: impl Fn(&ControlPlane) -> Result<(), ControlPlaneError> + Copy + Send + 'static,
+    check: impl Fn(&Site, &ControlPlane),
+) -> Vec<Recovered> {
+    let site = || {
+        let (site, control) = Site::new();
+        prepare(&control);
+        (site, control)
+    };
+    killed_on_site(site, operation, check)
+}
+
+/// The same on sites that the test makes.
+#[track_caller]
+pub(crate) fn killed_on_site(
+    site: impl Fn() -> (Site, Arc<ControlPlane>),
+    operation: impl Fn(&ControlPlane) -> Result<(), ControlPlaneError> + Copy + Send + 'static,
     check: impl Fn(&Site, &ControlPlane),
 ) -> Vec<Recovered> {
     let mut all = Vec::new();
     for moment in 1.. {
         assert!(moment < 500, "the operation has ever more moments");
-        let (site, control) = Site::new();
+        let (site, control) = site();
         create(&control, "keep", "secret-raw");
-        prepare(&control);
         site.fuse.light(moment, Burn::Kill);
-        let done = site.fuse.run(|| operation(&control));
+        let done = site.fuse.run(&control, operation);
         site.fuse.put_out();
         match done {
             Some(done) => {
@@ -61,7 +77,7 @@ fn killed_at_every_moment(
 }
 
 #[track_caller]
-fn assert_job(recovered: &[Recovered], job: JobKind, outcome: Outcome) {
+pub(crate) fn assert_job(recovered: &[Recovered], job: JobKind, outcome: Outcome) {
     assert!(
         recovered
             .iter()
@@ -86,9 +102,9 @@ fn a_killed_create_is_undone() {
     for offering in ["secret", "secret-raw", "plain"] {
         let recovered = killed_at_every_moment(
             |_| {},
-            |control| {
+            move |control| {
                 let mut new = new_volume("vol", offering);
-                new.template = Some(TemplateImage::new("/templates/a", DiskFormat::Raw));
+                new.content = NewContent::Image(TemplateImage::new("/templates/a", DiskFormat::Raw));
                 control.create_volume(&Call::new(), &new).map(drop)
             },
             |site, control| {
@@ -153,7 +169,7 @@ fn a_restore_is_finished_with_content_and_size() {
     let recovered = killed_at_every_moment(
         |control| {
             let mut new = new_volume("vol", "secret");
-            new.template = Some(TemplateImage::new("/templates/a", DiskFormat::Raw));
+            new.content = NewContent::Image(TemplateImage::new("/templates/a", DiskFormat::Raw));
             control.create_volume(&Call::new(), &new).unwrap();
             control
                 .create_snapshot(&Call::new(), &volume(), &id("before"))
@@ -276,7 +292,7 @@ fn a_recovery_that_is_killed_is_finished_by_the_next() {
                 .create_snapshot(&Call::new(), &volume(), &id("before"))
                 .unwrap();
             site.fuse.kill_after(command);
-            let done = site.fuse.run(|| match job {
+            let done = site.fuse.run(&control, move |control| match job {
                 JobKind::Create => drop(control.create_volume(&Call::new(), &new_volume("new", "secret"))),
                 JobKind::Grow => drop(control.grow_volume(&Call::new(), &volume(), mib(2))),
                 JobKind::TakeSnapshot => {
@@ -290,7 +306,7 @@ fn a_recovery_that_is_killed_is_finished_by_the_next() {
 
             let control = site.start();
             site.fuse.light(moment, Burn::Kill);
-            let done = site.fuse.run(|| control.recover(&Call::new()));
+            let done = site.fuse.run(&control, |control| control.recover(&Call::new()));
             site.fuse.put_out();
             if let Some(recovered) = done {
                 let recovered = recovered.unwrap();

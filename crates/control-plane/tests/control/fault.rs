@@ -9,7 +9,7 @@ use strongroom_types::{Call, DiskFormat, VolumeId};
 use crate::fragile::Burn;
 use crate::site::{Site, create, id, mib, new_volume};
 
-type Operation = fn(&ControlPlane) -> Result<(), ControlPlaneError>;
+pub(crate) type Operation = fn(&ControlPlane) -> Result<(), ControlPlaneError>;
 
 fn volume() -> VolumeId {
     id("vol")
@@ -64,7 +64,7 @@ fn make(control: &ControlPlane) -> Result<(), ControlPlaneError> {
 }
 
 /// A site with a qcow2 volume `vol` that has a snapshot, and a raw volume `raw` that has a header backup.
-fn site() -> (Site, ControlPlane) {
+fn site() -> (Site, std::sync::Arc<ControlPlane>) {
     let (site, control) = Site::new();
     create(&control, "vol", "secret");
     control
@@ -80,6 +80,17 @@ fn site() -> (Site, ControlPlane) {
 /// Lets the operation fail at every moment in turn.
 #[track_caller]
 fn failing(
+    burn: Burn,
+    operation: Operation,
+    check: impl Fn(&Site, &ControlPlane, Result<(), ControlPlaneError>),
+) {
+    failing_on(site, burn, operation, check);
+}
+
+/// The same on sites that the test makes.
+#[track_caller]
+pub(crate) fn failing_on(
+    site: impl Fn() -> (Site, std::sync::Arc<ControlPlane>),
     burn: Burn,
     operation: Operation,
     check: impl Fn(&Site, &ControlPlane, Result<(), ControlPlaneError>),

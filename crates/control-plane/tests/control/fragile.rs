@@ -1,23 +1,24 @@
 //! A driver and a host that fail, or die, at a chosen moment.
 
-use std::any::Any;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
+use strongroom_control_plane::ControlPlane;
 use strongroom_endpoint_selector::fake::MemoryEndpoint;
 use strongroom_endpoint_selector::{Endpoint, EndpointError, ErrorKind, HostAnswer, HostCommand};
 use strongroom_storage_pool::{
-    Attachment, Capabilities, CreateVolume, OpContext, PoolDriver, PoolError, PoolUsage, ResizeVolume,
-    SnapshotVolume, Volume,
+    Attachment, Capabilities, CloneVolume, CreateVolume, FlattenVolume, OpContext, PoolDriver, PoolError,
+    PoolUsage, ResizeVolume, SnapshotVolume, Volume,
 };
-use strongroom_types::{Call, HostFacts, HostId, PoolId, VolumeId};
+use strongroom_types::{Call, HostFacts, HostId, PoolId, TemplateId, VolumeId};
 
 /// What happens when the fuse burns down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Burn {
-    /// The process dies: nothing of the program runs any more but destructors.
+    /// The process dies: nothing of the program runs any more.
     Kill,
     /// This one call fails.
     Fail(ErrorKind),
@@ -26,47 +27,76 @@ pub(crate) enum Burn {
 }
 
 /// Counts the moments before and after every call of a driver and every command of a host.
-#[derive(Debug, Default)]
-pub(crate) struct Fuse(Mutex<Option<(u32, Burn)>>, Mutex<Option<&'static str>>);
+#[derive(Default)]
+pub(crate) struct Fuse {
+    burning: Mutex<Option<(u32, Burn)>>,
+    trap: Mutex<Option<&'static str>>,
+    /// Tells whoever waits for the work that it was killed.
+    killed: Mutex<Option<Box<dyn Fn() + Send>>>,
+}
 
-struct Killed;
+impl fmt::Debug for Fuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fuse")
+    }
+}
 
 impl Fuse {
     /// Lets `moments` pass; at the next one it burns.
     pub(crate) fn light(&self, moments: u32, burn: Burn) {
-        *self.0.lock().unwrap() = Some((moments, burn));
+        *self.burning.lock().unwrap() = Some((moments, burn));
     }
 
     /// Kills right after the next command of this name.
     pub(crate) fn kill_after(&self, command: &'static str) {
-        *self.1.lock().unwrap() = Some(command);
+        *self.trap.lock().unwrap() = Some(command);
     }
 
     fn done(&self, command: &'static str) {
-        let mut trap = self.1.lock().unwrap();
+        let mut trap = self.trap.lock().unwrap();
         if *trap == Some(command) {
             *trap = None;
             drop(trap);
-            resume_unwind(Box::new(Killed) as Box<dyn Any + Send>);
+            self.die();
         }
     }
 
     /// Puts it out, and says whether it had burnt.
     pub(crate) fn put_out(&self) -> bool {
-        matches!(self.0.lock().unwrap().take(), Some((0, _)))
+        matches!(self.burning.lock().unwrap().take(), Some((0, _)))
     }
 
-    /// Runs work that a lit fuse may kill; `None` when it did.
-    pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(done) => Some(done),
-            Err(payload) if payload.is::<Killed>() => None,
-            Err(payload) => resume_unwind(payload),
+    /// Runs work that a lit fuse may kill; `None` when it did. What is killed stands still for ever: nothing of it runs any more, not
+    /// even a destructor, and no transaction is open.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        control: &Arc<ControlPlane>,
+        work: impl FnOnce(&ControlPlane) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, receiver) = mpsc::channel();
+        let killed = sender.clone();
+        *self.killed.lock().unwrap() = Some(Box::new(move || drop(killed.send(Ok(None)))));
+        let control = control.clone();
+        std::thread::spawn(move || {
+            let done = catch_unwind(AssertUnwindSafe(|| work(&control)));
+            drop(control);
+            drop(sender.send(done.map(Some)));
+        });
+        let done = receiver.recv().unwrap();
+        *self.killed.lock().unwrap() = None;
+        done.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+
+    fn die(&self) -> ! {
+        let killed = self.killed.lock().unwrap().take();
+        killed.expect("a fuse that kills burns in `run`")();
+        loop {
+            std::thread::park();
         }
     }
 
     fn tick(&self) -> Result<(), ErrorKind> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.burning.lock().unwrap();
         match *state {
             None => Ok(()),
             Some((0, Burn::Cut(kind))) => Err(kind),
@@ -76,7 +106,7 @@ impl Fuse {
                 *state = Some((0, burn));
                 drop(state);
                 match burn {
-                    Burn::Kill => resume_unwind(Box::new(Killed) as Box<dyn Any + Send>),
+                    Burn::Kill => self.die(),
                     Burn::Fail(kind) | Burn::Cut(kind) => Err(kind),
                 }
             }
@@ -161,6 +191,9 @@ impl PoolDriver for FragileDriver {
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }
+    fn prepare(&self, cx: &OpContext<'_>) -> Result<(), PoolError> {
+        self.on_fuse("prepare", || self.inner.prepare(cx))
+    }
     fn usage(&self, cx: &OpContext<'_>) -> Result<PoolUsage, PoolError> {
         self.on_fuse("usage", || self.inner.usage(cx))
     }
@@ -181,6 +214,18 @@ impl PoolDriver for FragileDriver {
     }
     fn grow(&self, cx: &OpContext<'_>, request: &ResizeVolume<'_>) -> Result<Volume, PoolError> {
         self.on_fuse("grow", || self.inner.grow(cx, request))
+    }
+    fn shrink(&self, cx: &OpContext<'_>, request: &ResizeVolume<'_>) -> Result<Volume, PoolError> {
+        self.on_fuse("shrink", || self.inner.shrink(cx, request))
+    }
+    fn clone_volume(&self, cx: &OpContext<'_>, request: &CloneVolume<'_>) -> Result<Volume, PoolError> {
+        self.on_fuse("clone_volume", || self.inner.clone_volume(cx, request))
+    }
+    fn flatten(&self, cx: &OpContext<'_>, request: &FlattenVolume<'_>) -> Result<Volume, PoolError> {
+        self.on_fuse("flatten", || self.inner.flatten(cx, request))
+    }
+    fn forget_template(&self, cx: &OpContext<'_>, template: &TemplateId) -> Result<(), PoolError> {
+        self.on_fuse("forget_template", || self.inner.forget_template(cx, template))
     }
     fn snapshot(&self, cx: &OpContext<'_>, request: &SnapshotVolume<'_>) -> Result<Volume, PoolError> {
         self.on_fuse("snapshot", || self.inner.snapshot(cx, request))

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use strongroom_control_plane::{
-    ControlPlane, ControlPlaneError, NewOffering, OfferingFilter, Sameness, SourceImage, TemplateImage,
-    VolumeState,
+    ControlPlane, ControlPlaneError, NewContent, NewOffering, OfferingFilter, Sameness, SourceImage,
+    TemplateImage, VolumeState,
 };
 use strongroom_storage_pool::fake::{MemoryPool, Moment};
 use strongroom_storage_pool::{ErrorKind, PoolError};
@@ -80,7 +80,7 @@ fn content_is_copied_compared_replaced_and_brought_back() {
     let call = Call::new();
     let vol: VolumeId = id("vol");
     let mut new = new_volume("vol", "secret");
-    new.template = Some(TemplateImage::new("/templates/a", DiskFormat::Raw));
+    new.content = NewContent::Image(TemplateImage::new("/templates/a", DiskFormat::Raw));
     control.create_volume(&call, &new).unwrap();
     let same = |path| control.compare_content(&call, &vol, &raw(path)).unwrap();
     assert_eq!(same("/templates/a"), Sameness::Identical);

@@ -81,7 +81,8 @@ fn whatever_happens_recovery_brings_everything_in_order() {
             if let Some(burn) = burn {
                 site.fuse.light(u32::try_from(1 + dice.below(24)).unwrap(), burn);
             }
-            let result = site.fuse.run(|| act(&control, &mut dice));
+            let mut own = Dice(dice.below(u64::MAX));
+            let result = site.fuse.run(&control, move |control| act(control, &mut own));
             let burnt = site.fuse.put_out();
             match result {
                 None => {

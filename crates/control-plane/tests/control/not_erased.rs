@@ -183,7 +183,7 @@ fn half_erased_keyslots_are_erased_again_without_proof() {
     let (site, control) = Site::new();
     create(&control, "vol", "secret");
     site.fuse.kill_after("EraseKeyslots");
-    assert!(site.fuse.run(|| delete(&control)).is_none());
+    assert!(site.fuse.run(&control, delete).is_none());
     std::mem::forget(control);
     assert_eq!(site.count("jobs WHERE step = 'proved'"), 1);
     let proofs = count(&site, "VerifyDisk");
@@ -207,7 +207,7 @@ fn a_recovered_delete_says_what_the_dead_process_did_not_destroy() {
         matches!(command, HostCommand::VerifyDisk(_)).then_some(error)
     });
     site.fuse.kill_after("DeleteDisk");
-    assert!(site.fuse.run(|| delete(&control)).is_none());
+    assert!(site.fuse.run(&control, delete).is_none());
     std::mem::forget(control);
     site.host.inner.fail_when(|command| {
         let again = matches!(
@@ -315,7 +315,7 @@ fn killed_at_any_moment_the_answer_is_that_of_a_delete_that_was_not() {
         let (site, control) = Site::new();
         with_backup(&site, &control);
         site.fuse.light(moment, Burn::Kill);
-        let done = site.fuse.run(|| delete(&control));
+        let done = site.fuse.run(&control, delete);
         site.fuse.put_out();
         if done.is_some() {
             assert!(moment > 10, "{moment}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use strongroom_control_plane::{ControlPlane, ControlPlaneError, TemplateImage};
+use strongroom_control_plane::{ControlPlane, ControlPlaneError, NewContent, TemplateImage};
 use strongroom_endpoint_selector::ErrorKind;
 use strongroom_storage_pool::fake::{MemoryPool, Moment};
 use strongroom_storage_pool::{Capabilities, Encryption, PoolError};
@@ -78,7 +78,7 @@ fn every_pool_says_every_reason() {
         ))
     });
     let mut new = new_volume("vol", "secret");
-    new.template = Some(TemplateImage::new("/templates/a", DiskFormat::Raw));
+    new.content = NewContent::Image(TemplateImage::new("/templates/a", DiskFormat::Raw));
     let text = refused(&control, &new);
     for reason in [
         "bare cannot encrypt, makes no qcow2 volumes, makes no volumes from templates",

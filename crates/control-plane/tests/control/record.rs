@@ -63,15 +63,20 @@ fn what_is_needed_cannot_be_removed() {
 }
 
 #[test]
-fn two_volumes_do_not_share_a_key_and_one_volume_has_one_job() {
+fn two_volumes_do_not_share_a_key_unmarked_and_one_volume_has_one_job() {
     let (site, control) = Site::new();
     create(&control, "a", "secret");
     create(&control, "b", "secret");
     let sql =
         "UPDATE volumes SET passphrase = (SELECT passphrase FROM volumes WHERE id = 'a') WHERE id = 'b'";
     refused(&site, sql, "UNIQUE");
+    let marked = sql.replace("WHERE id = 'b'", ", shares_key_with = 'a' WHERE id = 'b'");
+    site.sql(&format!("BEGIN; {marked}; ROLLBACK"));
+    refused(&site, "UPDATE volumes SET disk = 'a' WHERE id = 'b'", "UNIQUE");
     let job = |id: &str| {
-        format!("INSERT INTO jobs VALUES ('{id}', 'a', 'create', 'begun', '\"create\"', 0, NULL, NULL);")
+        format!(
+            "INSERT INTO jobs VALUES ('{id}', 'a', 'create', 'begun', '\"create\"', 0, NULL, NULL, NULL);"
+        )
     };
     site.sql(&job("one"));
     refused(&site, &job("other"), "UNIQUE");
@@ -134,7 +139,7 @@ fn a_row_that_makes_no_sense_is_named() {
         site.sql(&format!("UPDATE volumes SET {back}"));
     }
     control.volume(&id("vol")).unwrap();
-    site.sql("INSERT INTO jobs VALUES ('j', 'vol', 'grow', 'begun', '\"create\"', 0, NULL, NULL)");
+    site.sql("INSERT INTO jobs VALUES ('j', 'vol', 'grow', 'begun', '\"create\"', 0, NULL, NULL, NULL)");
     let error = control.recover(&Call::new()).unwrap_err().to_string();
     assert!(error.contains("its kind is grow"), "{error}");
 }

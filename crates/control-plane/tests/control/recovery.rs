@@ -1,6 +1,8 @@
 //! Recovery itself: what it says, what it leaves, what it is not hindered by.
 
-use strongroom_control_plane::{ControlPlaneError, JobKind, NewPool, Outcome, VolumeState};
+use std::sync::Arc;
+
+use strongroom_control_plane::{ControlPlane, ControlPlaneError, JobKind, NewPool, Outcome, VolumeState};
 use strongroom_endpoint_selector::{EndpointError, ErrorKind, HostCommand};
 use strongroom_storage_pool::PoolError;
 use strongroom_storage_pool::fake::{MemoryPool, Moment};
@@ -10,21 +12,24 @@ use crate::fragile::Burn;
 use crate::site::{Site, able_host, create, id, mib, new_volume};
 
 /// Dies while volume `name` is being made in the pool, after its disk is there.
-fn die_in_create(site: &Site, control: strongroom_control_plane::ControlPlane, name: &str, pool: &str) {
+fn die_in_create(site: &Site, control: Arc<ControlPlane>, name: &str, pool: &str) {
     let mut new = new_volume(name, "secret");
     new.pool = Some(id(pool));
     let before = site.count("jobs");
+    let mut control = control;
     for moment in 1.. {
         site.fuse.light(moment, Burn::Kill);
-        let done = site
-            .fuse
-            .run(|| control.create_volume(&Call::new(), &new).map(drop));
+        let new = new.clone();
+        let done = site.fuse.run(&control, move |control| {
+            control.create_volume(&Call::new(), &new).map(drop)
+        });
         site.fuse.put_out();
         assert!(done.is_none(), "it was never killed with a job");
+        std::mem::forget(control);
         if site.count("jobs") > before {
-            std::mem::forget(control);
             return;
         }
+        control = site.start();
     }
 }
 
@@ -171,9 +176,10 @@ fn a_missing_key_fails_its_own_job_only() {
     );
     for volume in [&one, &other] {
         site.fuse.kill_after("GrowDisk");
-        let done = site
-            .fuse
-            .run(|| control.grow_volume(&Call::new(), volume, mib(2)).map(drop));
+        let volume = volume.clone();
+        let done = site.fuse.run(&control, move |control| {
+            control.grow_volume(&Call::new(), &volume, mib(2)).map(drop)
+        });
         assert_eq!(done.map(drop), None);
     }
     std::mem::forget(control);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use strongroom_control_plane::{ControlPlaneError, SourceImage, TemplateImage};
+use strongroom_control_plane::{ControlPlaneError, NewContent, SourceImage, TemplateImage};
 use strongroom_endpoint_selector::{EndpointError, ErrorKind, HostCommand};
 use strongroom_types::{Call, DiskFormat, GuestSize};
 
@@ -68,12 +68,12 @@ fn a_name_that_is_taken_stays_with_who_has_it() {
 }
 
 #[test]
-fn volumes_are_only_made_larger() {
+fn a_volume_is_not_made_smaller_by_growing_it() {
     let (site, control) = Site::new();
     let vol = create(&control, "vol", "secret");
     says(
         control.grow_volume(&Call::new(), &vol, GuestSize::new(512).unwrap()),
-        "volume vol has 1048576 bytes; volumes are only made larger, and 512 is less",
+        "volume vol has 1048576 bytes, and 512 is less; shrinking it loses what is behind that, and has to be asked for",
     );
     site.assert_sound(&control);
 }
@@ -99,7 +99,7 @@ fn a_path_that_means_another_place_elsewhere_is_refused() {
         format: DiskFormat::Raw,
     };
     let mut new = new_volume("v", "secret");
-    new.template = Some(TemplateImage::new("images/b", DiskFormat::Raw));
+    new.content = NewContent::Image(TemplateImage::new("images/b", DiskFormat::Raw));
     for refused in [
         control.create_volume(&call, &new).map(drop),
         control.compare_content(&call, &vol, &relative).map(drop),

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use strongroom_control_plane::{
-    ControlPlane, NewOffering, NewPool, NewVolume, PoolDrivers, PoolRecord, Recovered, VolumeRecord,
-    VolumeState,
+    ControlPlane, NewOffering, NewPool, NewTemplate, NewVolume, PoolDrivers, PoolRecord, Recovered,
+    VolumeRecord, VolumeState,
 };
 use strongroom_endpoint_selector::fake::MemoryEndpoint;
-use strongroom_endpoint_selector::{EndpointSelector, RegisteredEndpoints};
+use strongroom_endpoint_selector::{
+    CreateDisk, DiskContent, Endpoint, EndpointSelector, Protection, RegisteredEndpoints, SourceImage,
+};
 use strongroom_passphrase_store::sqlite::Database;
 use strongroom_passphrase_store::{FileKek, KeyEncryptionKey};
 use strongroom_pool_file::{FilePool, FilePoolConfig};
@@ -78,16 +80,37 @@ pub(crate) fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
 
 impl Site {
     /// A pool `main` of files on a host `local`, and offerings `plain`, `plain-raw`, `secret` and `secret-raw`.
-    pub(crate) fn new() -> (Self, ControlPlane) {
-        let (site, control) = Self::bare(able_host("local", &["main"]));
-        let settings = [("directory".to_owned(), "/pools/main".to_owned())];
-        let pool = NewPool::new(id("main"), "file", settings);
-        control.add_pool(&Call::new(), &pool).unwrap();
+    pub(crate) fn new() -> (Self, Arc<ControlPlane>) {
+        let (site, control) = Self::bare(able_host("local", &["main", "other"]));
+        add_file_pool(&control, "main");
         (site, control)
     }
 
+    /// The same with a second pool `other`, and a template `t` of 1 MiB.
+    pub(crate) fn with_template() -> (Self, Arc<ControlPlane>) {
+        let (site, control) = Self::new();
+        add_file_pool(&control, "other");
+        site.put_image("/images/t", "/content/t");
+        let template = NewTemplate::new(id("t"), "/images/t", DiskFormat::Raw);
+        control.add_template(&Call::new(), &template).unwrap();
+        (site, control)
+    }
+
+    /// Puts a plain raw image of 1 MiB on the host, with the content that this path stands for.
+    pub(crate) fn put_image(&self, path: &str, content: &str) {
+        let content = SourceImage::new(Path::new(content), DiskFormat::Raw);
+        let create = CreateDisk::new(
+            Path::new(path),
+            DiskFormat::Raw,
+            mib(1),
+            Protection::Plain,
+            DiskContent::Template(content),
+        );
+        self.host.inner.run(&Call::new(), &create.into()).unwrap();
+    }
+
     /// No pool yet.
-    pub(crate) fn bare(facts: HostFacts) -> (Self, ControlPlane) {
+    pub(crate) fn bare(facts: HostFacts) -> (Self, Arc<ControlPlane>) {
         // A killed process leaves the same on every file system, and here syncing costs nothing.
         let place = tempfile::tempdir_in("/dev/shm").unwrap();
         let kek = Arc::new(FileKek::create(place.path().join("kek")).unwrap());
@@ -122,15 +145,19 @@ impl Site {
     /// Adds a pool in memory.
     pub(crate) fn add_memory(
         &self,
-        control: ControlPlane,
+        control: Arc<ControlPlane>,
         pool: MemoryPool,
-    ) -> (Arc<MemoryPool>, ControlPlane) {
+    ) -> (Arc<MemoryPool>, Arc<ControlPlane>) {
         let pool = Arc::new(pool);
         (pool.clone(), self.add_driver(control, pool))
     }
 
     /// Adds a pool with this driver.
-    pub(crate) fn add_driver(&self, control: ControlPlane, driver: Arc<dyn PoolDriver>) -> ControlPlane {
+    pub(crate) fn add_driver(
+        &self,
+        control: Arc<ControlPlane>,
+        driver: Arc<dyn PoolDriver>,
+    ) -> Arc<ControlPlane> {
         drop(control);
         let pool = driver.pool().clone();
         self.pools.lock().unwrap().insert(pool.clone(), driver);
@@ -146,13 +173,13 @@ impl Site {
     }
 
     /// A new process that has not recovered yet.
-    pub(crate) fn start(&self) -> ControlPlane {
+    pub(crate) fn start(&self) -> Arc<ControlPlane> {
         let mut endpoints = RegisteredEndpoints::new();
         endpoints.register(self.host.clone());
         self.start_with(Arc::new(endpoints))
     }
 
-    pub(crate) fn start_with(&self, endpoints: Arc<dyn EndpointSelector>) -> ControlPlane {
+    pub(crate) fn start_with(&self, endpoints: Arc<dyn EndpointSelector>) -> Arc<ControlPlane> {
         self.start_all(endpoints, self.kek.clone())
     }
 
@@ -160,7 +187,7 @@ impl Site {
     pub(crate) fn start_with_kek<K: KeyEncryptionKey + 'static>(
         &self,
         kek: impl FnOnce(Arc<dyn KeyEncryptionKey>) -> K,
-    ) -> ControlPlane {
+    ) -> Arc<ControlPlane> {
         let mut endpoints = RegisteredEndpoints::new();
         endpoints.register(self.host.clone());
         self.start_all(Arc::new(endpoints), Arc::new(kek(self.kek.clone())))
@@ -170,19 +197,19 @@ impl Site {
         &self,
         endpoints: Arc<dyn EndpointSelector>,
         kek: Arc<dyn KeyEncryptionKey>,
-    ) -> ControlPlane {
+    ) -> Arc<ControlPlane> {
         let drivers = Drivers {
             fuse: self.fuse.clone(),
             pools: self.pools.lock().unwrap().clone(),
             broken: self.broken.clone(),
         };
         let database = Database::open(self.database()).unwrap();
-        ControlPlane::open(database, kek, Arc::new(drivers), endpoints).unwrap()
+        Arc::new(ControlPlane::open(database, kek, Arc::new(drivers), endpoints).unwrap())
     }
 
     /// A new process that has recovered.
     #[track_caller]
-    pub(crate) fn recover(&self) -> (ControlPlane, Vec<Recovered>) {
+    pub(crate) fn recover(&self) -> (Arc<ControlPlane>, Vec<Recovered>) {
         let control = self.start();
         let recovered = control.recover(&Call::new()).unwrap();
         (control, recovered)
@@ -204,9 +231,12 @@ impl Site {
         count.try_into().unwrap()
     }
 
-    /// The volumes of which there is a file on the host.
+    /// The volumes of which there is a file in a pool on the host.
     pub(crate) fn disks(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.host.inner.paths().iter().map(|p| stem(p)).collect();
+        let pools = [Path::new("/pools/main"), Path::new("/pools/other")];
+        let mut paths = self.host.inner.paths();
+        paths.retain(|path| path.parent().is_some_and(|place| pools.contains(&place)));
+        let mut names: Vec<_> = paths.iter().map(|p| stem(p)).collect();
         names.sort();
         names
     }
@@ -220,9 +250,10 @@ impl Site {
     #[track_caller]
     pub(crate) fn assert_sound(&self, control: &ControlPlane) -> Vec<VolumeRecord> {
         let volumes = control.volumes().unwrap();
-        let (mut keys, mut references, mut backups) = (0, 0, Vec::new());
+        let (mut keys, mut references, mut backups) = (BTreeSet::new(), 0, Vec::new());
         for volume in &volumes {
             assert_eq!(volume.state, VolumeState::Ready, "{}", volume.id);
+            assert_eq!(volume.disk_of, None, "{}", volume.id);
             let verified = control.verify_volume(&Call::new(), &volume.id).unwrap();
             let snapshots: Vec<_> = control
                 .snapshots(&volume.id)
@@ -232,25 +263,39 @@ impl Site {
                 .collect();
             assert_eq!(verified.facts.snapshots, snapshots, "{}", volume.id);
             let copies = control.header_backups(&volume.id).unwrap();
-            if volume.encryption.is_some() {
-                keys += 1;
+            if let Some(key) = &volume.passphrase {
+                keys.insert(key.clone());
                 references += 1 + snapshots.len() + copies.len();
             }
             backups.extend(copies.into_iter().map(|b| b.path));
         }
-        let ids: Vec<_> = volumes.iter().map(|v| v.id.to_string()).collect();
-        assert_eq!(self.disks(), ids, "disks on the host and volumes in the database");
+        let mut disks: Vec<_> = volumes.iter().map(|v| v.disk.to_string()).collect();
+        disks.sort();
+        assert_eq!(
+            self.disks(),
+            disks,
+            "disks on the host and volumes in the database"
+        );
         assert_eq!(
             self.backups(),
             backups,
             "header backups on the host and in the database"
         );
-        assert_eq!(self.count("passphrases"), keys);
+        assert_eq!(self.count("passphrases"), keys.len());
         assert_eq!(self.count("passphrase_references"), references);
         assert_eq!(self.count("jobs"), 0);
         assert_eq!(self.count("attachments"), 0);
+        assert_eq!(self.count("exports WHERE made = 0"), 0);
         volumes
     }
+}
+
+/// Adds a pool of files in `/pools/<name>`.
+#[track_caller]
+pub(crate) fn add_file_pool(control: &ControlPlane, name: &str) {
+    let settings = [("directory".to_owned(), format!("/pools/{name}"))];
+    let pool = NewPool::new(id(name), "file", settings);
+    control.add_pool(&Call::new(), &pool).unwrap();
 }
 
 /// The name of a volume from that of its file.

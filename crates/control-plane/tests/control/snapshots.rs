@@ -27,7 +27,7 @@ fn behind_its_back(site: &Site, control: &ControlPlane, snapshot: &str, action: 
         .unwrap();
 }
 
-fn site() -> (Site, ControlPlane) {
+fn site() -> (Site, std::sync::Arc<ControlPlane>) {
     let (site, control) = Site::new();
     create(&control, "vol", "secret");
     (site, control)
@@ -98,7 +98,7 @@ fn the_snapshot_of_a_process_that_died_is_undone_and_may_be_taken_again() {
     let (site, control) = site();
     site.fuse.kill_after("SnapshotDisk");
     let take = |control: &ControlPlane| control.create_snapshot(&Call::new(), &id("vol"), &id("a"));
-    assert!(site.fuse.run(|| take(&control)).is_none());
+    assert!(site.fuse.run(&control, move |control| take(control)).is_none());
     std::mem::forget(control);
     let (control, _) = site.recover();
     take(&control).unwrap();

@@ -3,6 +3,7 @@ use std::path::Path;
 use strongroom_cryptsetup::{
     Access, CryptsetupError, Discards, MappingName, MappingStatus, OpenOptions, Overwrite, Target,
 };
+use strongroom_lab::{Guest, in_guest};
 use strongroom_types::{EncryptionFormat, GuestSize};
 
 use crate::place::{Loop, Place, call, cryptsetup, fresh, is_root, key, room};
@@ -27,6 +28,13 @@ fn a_mapping_lives_where_there_is_device_mapper_and_its_lack_is_named_where_ther
     } else {
         nowhere(&name);
     }
+}
+
+/// Whatever the kernel of this machine has.
+#[test]
+fn a_mapping_lives_in_a_guest_that_has_device_mapper() {
+    let guest = Guest::new().with_device_mapper().with_program("losetup");
+    in_guest(&guest, || crate::place::BOTH.into_iter().for_each(life));
 }
 
 fn nowhere(name: &MappingName) {

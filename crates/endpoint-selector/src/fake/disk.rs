@@ -1,20 +1,15 @@
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use strongroom_types::{
-    DeviceSize, DiskFormat, EncryptionFormat, Geometry, GuestSize, PayloadOffset, SnapshotId, VolumeId,
+    ByteSize, DeviceSize, DiskFormat, EncryptionFormat, Geometry, GuestSize, PayloadOffset, SnapshotId,
+    VolumeId,
 };
 
+use super::content::{Content, Matter, noise};
 use crate::{
-    DiskFacts, DiskLocation, EndpointError, ErrorKind, FormatDevice, Protection, Sameness, SnapshotAction,
+    BaseImage, DiskFacts, DiskLocation, EndpointError, ErrorKind, Protection, SnapshotAction, SourceImage,
 };
-
-/// An image that was copied onto a disk, and how far it reaches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Layer {
-    image: PathBuf,
-    bytes: u64,
-}
 
 /// What the fake keeps of a disk.
 #[derive(Debug, Clone)]
@@ -23,10 +18,9 @@ pub(super) struct FakeDisk {
     /// A fingerprint of the key; `None` for a plain disk, and for one whose keyslots are gone.
     pub(super) key: Option<u64>,
     /// For whom the header was written, where a device was formatted.
-    volume: Option<VolumeId>,
-    /// What was copied here, each shorter than the one below it.
-    content: Vec<Layer>,
-    snapshots: BTreeMap<SnapshotId, (GuestSize, Vec<Layer>)>,
+    pub(super) volume: Option<VolumeId>,
+    pub(super) content: Content,
+    snapshots: BTreeMap<SnapshotId, (GuestSize, Content)>,
 }
 
 fn payload_offset(format: DiskFormat, encryption: Option<EncryptionFormat>) -> PayloadOffset {
@@ -37,13 +31,12 @@ fn payload_offset(format: DiskFormat, encryption: Option<EncryptionFormat>) -> P
     }
 }
 
-fn sized(
+pub(super) fn error(
+    kind: ErrorKind,
     operation: &'static str,
-    guest: GuestSize,
-    offset: PayloadOffset,
-) -> Result<Geometry, EndpointError> {
-    Geometry::for_guest(guest, offset)
-        .map_err(|e| EndpointError::new(ErrorKind::InvalidRequest, operation, e.to_string()))
+    message: impl std::fmt::Display,
+) -> EndpointError {
+    EndpointError::new(kind, operation, message.to_string())
 }
 
 impl FakeDisk {
@@ -58,84 +51,88 @@ impl FakeDisk {
     ) -> Result<Self, EndpointError> {
         let encryption = protection.format();
         if (format, encryption) == (DiskFormat::Qcow2, Some(EncryptionFormat::Luks2)) {
-            return Err(EndpointError::new(
-                ErrorKind::Unsupported,
-                operation,
-                "qcow2 has no luks2; use luks1",
-            ));
+            let message = "qcow2 has no luks2; use luks1";
+            return Err(error(ErrorKind::Unsupported, operation, message));
         }
         let offset = payload_offset(format, encryption);
-        let device = sized(operation, guest, offset)?.device();
-        let mut facts = DiskFacts::new(location, format, guest, device);
+        let geometry =
+            Geometry::for_guest(guest, offset).map_err(|e| error(ErrorKind::InvalidRequest, operation, e))?;
+        let mut facts = DiskFacts::new(location, format, guest, geometry.device());
         facts.encryption = encryption;
         facts.payload_offset = offset;
         facts.cipher = encryption.map(|_| "aes-xts-plain64".to_owned());
-        Ok(Self {
+        let mut disk = Self {
             facts,
             key,
             volume: None,
-            content: Vec::new(),
+            content: Content::of(Matter::Zeros, 0),
             snapshots: BTreeMap::new(),
-        })
-    }
-
-    /// The same device or file with a header in front: what is left is the guest's. One that this volume has already, and that
-    /// the key opens, stays as it is.
-    pub(super) fn formatted(
-        &self,
-        operation: &'static str,
-        c: &FormatDevice<'_>,
-        key: Option<u64>,
-    ) -> Result<Self, EndpointError> {
-        let location = c.location;
-        if self.volume.as_ref() == Some(c.volume)
-            && self.facts.encryption == Some(c.format)
-            && self.key == key
-        {
-            return Ok(self.clone());
-        }
-        if self.facts.format != DiskFormat::Raw || self.facts.encryption.is_some() || !self.content.is_empty()
-        {
-            let message = format!("{location} is not blank and stays");
-            return Err(EndpointError::new(ErrorKind::AlreadyExists, operation, message));
-        }
-        let protection = Protection::Luks {
-            format: c.format,
-            key: c.key,
         };
-        let offset = payload_offset(DiskFormat::Raw, protection.format());
-        let geometry = Geometry::of_device(self.facts.device, offset)
-            .map_err(|e| EndpointError::new(ErrorKind::InvalidRequest, operation, e.to_string()))?;
-        let guest = geometry.guest();
-        let mut disk = Self::new(
-            operation,
-            location.clone(),
-            DiskFormat::Raw,
-            guest,
-            protection,
-            key,
-        )?;
-        disk.volume = Some(c.volume.clone());
+        disk.content = Content::of(disk.unwritten(), guest.get());
         Ok(disk)
     }
 
-    /// Makes the device larger below the disk. Only a raw disk notices.
-    pub(super) fn set_device(&mut self, device: DeviceSize) -> bool {
-        let Ok(geometry) = Geometry::of_device(device, self.facts.payload_offset) else {
-            return false;
-        };
-        let fits = self.is_device() && self.facts.format == DiskFormat::Raw && device >= self.facts.device;
-        if fits {
-            self.facts.device = device;
-            self.facts.guest = geometry.guest();
+    /// What is read where nothing was written.
+    pub(super) fn unwritten(&self) -> Matter {
+        match (self.facts.format, self.facts.encryption) {
+            (DiskFormat::Raw, Some(_)) => Matter::Noise(self.facts.location.path().to_owned(), self.key),
+            _ => Matter::Zeros,
         }
-        fits
+    }
+
+    /// Sees the disk as a command says where it is. Of a device that is so large it has what the location says; a raw disk has all of that.
+    pub(super) fn look(
+        &mut self,
+        operation: &'static str,
+        location: &DiskLocation,
+        device: DeviceSize,
+    ) -> Result<(), EndpointError> {
+        let used = match location {
+            DiskLocation::Block(block) => block.used.unwrap_or(device),
+            DiskLocation::File(_) => return Ok(()),
+        };
+        self.facts.location = location.clone();
+        self.facts.device = used;
+        if self.facts.format == DiskFormat::Raw {
+            let guest = Geometry::of_device(used, self.facts.payload_offset)
+                .map_err(|e| error(ErrorKind::WrongDisk, operation, e))?
+                .guest();
+            self.set_guest(guest);
+        }
+        Ok(())
+    }
+
+    fn set_guest(&mut self, guest: GuestSize) {
+        // What is behind the used part of a device stays there.
+        let kept = if self.is_device() { self.content.bytes() } else { 0 };
+        self.content = self.content.resized(guest.get().max(kept), self.unwritten());
+        self.facts.guest = guest;
+    }
+
+    /// What a guest reads.
+    pub(super) fn read(&self) -> Content {
+        self.content.first(self.facts.guest.get())
     }
 
     pub(super) fn facts(&self) -> DiskFacts {
         let mut facts = self.facts.clone();
         facts.snapshots = self.snapshots.keys().cloned().collect();
+        if self.is_device() {
+            facts.allocated = ByteSize::bytes(facts.device.get());
+        }
         facts
+    }
+
+    pub(super) fn guest(&self) -> GuestSize {
+        self.facts.guest
+    }
+
+    pub(super) fn base(&self) -> Option<&BaseImage> {
+        self.facts.base.as_ref()
+    }
+
+    pub(super) fn set_base(&mut self, base: Option<BaseImage>) {
+        self.facts.base = base;
     }
 
     pub(super) fn is_device(&self) -> bool {
@@ -144,6 +141,14 @@ impl FakeDisk {
 
     pub(super) fn is_encrypted(&self, format: DiskFormat) -> bool {
         self.facts.format == format && self.facts.encryption.is_some()
+    }
+
+    /// Whether the storage has nothing but zeros behind so many bytes of it.
+    pub(super) fn is_blank_from(&self, bytes: u64) -> bool {
+        let header = self.facts.payload_offset.get();
+        let has_header = self.facts.encryption.is_some() || self.facts.format == DiskFormat::Qcow2;
+        let behind_header = !has_header || bytes > 0 && bytes >= header;
+        behind_header && self.content.is_unwritten_from(bytes.saturating_sub(header))
     }
 
     /// Whether the disk is what a command says.
@@ -164,7 +169,41 @@ impl FakeDisk {
             self.facts.format,
             side(encryption)
         );
-        Err(EndpointError::new(ErrorKind::WrongDisk, operation, message))
+        Err(error(ErrorKind::WrongDisk, operation, message))
+    }
+
+    /// Whether the disk lies on what a command says.
+    pub(super) fn lies_on(
+        &self,
+        operation: &'static str,
+        base: Option<SourceImage<'_>>,
+    ) -> Result<(), EndpointError> {
+        if self.base().map(BaseImage::source) == base {
+            return Ok(());
+        }
+        let image = |base: Option<SourceImage<'_>>| {
+            base.map_or("no image".to_owned(), |b| {
+                format!("{} image {}", b.format, b.path.display())
+            })
+        };
+        let (location, found) = (&self.facts.location, image(self.base().map(BaseImage::source)));
+        let message = format!("{location} lies on {found}, not on {}", image(base));
+        Err(error(ErrorKind::WrongDisk, operation, message))
+    }
+
+    /// Whether the image that the disk lies on is one of this directory.
+    pub(super) fn lies_in(
+        &self,
+        operation: &'static str,
+        base_in: Option<&Path>,
+    ) -> Result<(), EndpointError> {
+        match self.base() {
+            Some(base) if base_in.is_none() || base.path.parent() != base_in => {
+                let message = format!("{} lies on {}", self.facts.location, base.path.display());
+                Err(error(ErrorKind::WrongDisk, operation, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether this key, of which `key` is the fingerprint, opens the disk.
@@ -173,31 +212,49 @@ impl FakeDisk {
             return Ok(());
         }
         let message = format!("the key does not open {}", self.facts.location);
-        Err(EndpointError::new(ErrorKind::WrongKey, operation, message))
+        Err(error(ErrorKind::WrongKey, operation, message))
+    }
+
+    /// Whether content can be read and written through the cipher.
+    pub(super) fn readable(&self, operation: &'static str) -> Result<(), EndpointError> {
+        if self.facts.encryption != Some(EncryptionFormat::Luks2) {
+            return Ok(());
+        }
+        let message = "QEMU does not open luks2, so nothing can be copied into it or out of it; use luks1";
+        Err(error(ErrorKind::Unsupported, operation, message))
     }
 
     pub(super) fn grow(&mut self, operation: &'static str, to: GuestSize) -> Result<(), EndpointError> {
-        let (kind, message) = match to.cmp(&self.facts.guest) {
-            std::cmp::Ordering::Equal => return Ok(()),
-            std::cmp::Ordering::Greater if !self.is_device() => return self.resize(operation, to),
-            std::cmp::Ordering::Greater => (
-                ErrorKind::Unsupported,
-                format!("{} is a device; its storage makes it larger", self.facts.location),
-            ),
-            std::cmp::Ordering::Less => {
-                let (location, size, to) = (&self.facts.location, self.facts.guest.get(), to.get());
-                (
-                    ErrorKind::InvalidRequest,
-                    format!("{location} has {size} bytes and would lose some at {to}"),
-                )
-            }
-        };
-        Err(EndpointError::new(kind, operation, message))
+        if to >= self.facts.guest {
+            return self.resize(operation, to, "larger");
+        }
+        let (location, size, to) = (&self.facts.location, self.facts.guest.get(), to.get());
+        let message = format!("{location} has {size} bytes and would lose some at {to}");
+        Err(error(ErrorKind::InvalidRequest, operation, message))
     }
 
-    fn resize(&mut self, operation: &'static str, to: GuestSize) -> Result<(), EndpointError> {
-        self.facts.device = sized(operation, to, self.facts.payload_offset)?.device();
-        self.facts.guest = to;
+    pub(super) fn shrink(&mut self, operation: &'static str, to: GuestSize) -> Result<(), EndpointError> {
+        if to <= self.facts.guest {
+            return self.resize(operation, to, "smaller");
+        }
+        let (location, size, to) = (&self.facts.location, self.facts.guest.get(), to.get());
+        let message = format!("{location} has {size} bytes and would not be smaller at {to}");
+        Err(error(ErrorKind::InvalidRequest, operation, message))
+    }
+
+    fn resize(&mut self, operation: &'static str, to: GuestSize, how: &str) -> Result<(), EndpointError> {
+        if to == self.facts.guest {
+            return Ok(());
+        }
+        if !self.is_device() {
+            self.facts.device = Geometry::for_guest(to, self.facts.payload_offset)
+                .map_err(|e| error(ErrorKind::InvalidRequest, operation, e))?
+                .device();
+        } else if self.facts.format == DiskFormat::Raw {
+            let message = format!("{} is a device; its storage makes it {how}", self.facts.location);
+            return Err(error(ErrorKind::Unsupported, operation, message));
+        }
+        self.set_guest(to);
         Ok(())
     }
 
@@ -212,7 +269,7 @@ impl FakeDisk {
                 "{} is raw, which keeps no snapshots; use qcow2",
                 self.facts.location
             );
-            return Err(EndpointError::new(ErrorKind::Unsupported, operation, message));
+            return Err(error(ErrorKind::Unsupported, operation, message));
         }
         match action {
             SnapshotAction::Create => {
@@ -223,65 +280,55 @@ impl FakeDisk {
             SnapshotAction::Restore => {
                 let (guest, content) = self.snapshots.get(snapshot).cloned().ok_or_else(|| {
                     let message = format!("{} has no snapshot {snapshot}", self.facts.location);
-                    EndpointError::new(ErrorKind::NotFound, operation, message)
+                    error(ErrorKind::NotFound, operation, message)
                 })?;
-                self.resize(operation, guest)?;
+                self.resize(operation, guest, "another size")?;
                 self.content = content;
             }
         }
         Ok(())
     }
 
-    /// How far an image of this size reaches; an unknown size is the disk's own.
-    fn reach(&self, operation: &'static str, image: &Path, size: Option<u64>) -> Result<u64, EndpointError> {
-        let guest = self.facts.guest.get();
-        let bytes = size.unwrap_or(guest);
-        if bytes <= guest {
-            return Ok(bytes);
-        }
-        let message = format!(
-            "{} has {bytes} bytes, {} only {guest}",
-            image.display(),
-            self.facts.location
-        );
-        Err(EndpointError::new(ErrorKind::InvalidRequest, operation, message))
-    }
-
-    pub(super) fn replace(
-        &mut self,
-        operation: &'static str,
-        image: &Path,
-        size: Option<u64>,
-    ) -> Result<(), EndpointError> {
-        if self.facts.encryption == Some(EncryptionFormat::Luks2) {
-            let message = "QEMU does not open luks2, so nothing can be copied into it; use luks1";
-            return Err(EndpointError::new(ErrorKind::Unsupported, operation, message));
-        }
-        let bytes = self.reach(operation, image, size)?;
-        self.content.retain(|below| below.bytes > bytes);
-        self.content.push(Layer {
-            image: image.to_owned(),
-            bytes,
-        });
-        Ok(())
-    }
-
-    pub(super) fn compare(
+    /// Fails when the disk is too small for this content.
+    pub(super) fn fits(
         &self,
         operation: &'static str,
-        image: &Path,
-        size: Option<u64>,
-    ) -> Result<Sameness, EndpointError> {
-        self.reach(operation, image, size)?;
-        let [layer] = self.content.as_slice() else {
-            return Ok(Sameness::Different);
+        content: &Content,
+        from: &Path,
+    ) -> Result<(), EndpointError> {
+        let (bytes, guest) = (content.bytes(), self.facts.guest.get());
+        if bytes <= guest {
+            return Ok(());
+        }
+        let location = &self.facts.location;
+        let message = format!("{} has {bytes} bytes, {location} only {guest}", from.display());
+        Err(error(ErrorKind::InvalidRequest, operation, message))
+    }
+
+    /// The bytes as whoever sees the storage sees them.
+    pub(super) fn stored(&self, image: &impl Fn(&Path) -> Vec<u8>) -> Vec<u8> {
+        let length = usize::try_from(self.facts.device.get()).unwrap_or(usize::MAX);
+        let mut stored = match (self.facts.format, self.facts.encryption) {
+            (DiskFormat::Raw, None) => return self.read().rendered(image),
+            (DiskFormat::Raw, Some(luks)) => {
+                // The magic and the version: LUKS1 On-Disk Format Specification 1.2.3, 2.1.
+                let version = if luks == EncryptionFormat::Luks1 { 1 } else { 2 };
+                vec![b'L', b'U', b'K', b'S', 0xba, 0xbe, 0, version]
+            }
+            // Magic, version, and the encryption method at byte 32: docs/interop/qcow2.rst of QEMU.
+            (_, encryption) => {
+                let mut header = b"QFI\xfb\0\0\0\x03".to_vec();
+                header.resize(35, 0);
+                header.push(if encryption.is_some() { 2 } else { 0 });
+                header.resize(512, 0);
+                header
+            }
         };
-        let whole = layer.bytes == self.facts.guest.get();
-        let zeros_behind = self.facts.payload_offset == PayloadOffset::NONE;
-        Ok(if layer.image == image && (whole || zeros_behind) {
-            Sameness::Identical
-        } else {
-            Sameness::Different
-        })
+        if self.facts.encryption.is_some() {
+            noise((&self.content, self.key), &mut stored, length);
+        } else if self.base().is_none() {
+            stored.extend(self.read().rendered(image));
+        }
+        stored
     }
 }

@@ -1,233 +1,234 @@
-use std::collections::BTreeMap;
 use std::hash::BuildHasher;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use strongroom_types::{Call, DiskFormat, HostFacts, Interrupted};
 
-use super::disk::FakeDisk;
+use super::disk::{FakeDisk, error};
 use super::{MemoryEndpoint, State, lock};
 use crate::{
-    BackUpHeader, ContentSource, CreateDisk, Disk, DiskContent, DiskLocation, Endpoint, EndpointError,
-    EraseKeyslots, ErrorKind, FormatDevice, HostAnswer, HostCommand, Protection, SourceImage, Verification,
+    BackUpHeader, BaseImage, CompareContent, ContentDigest, ContentSource, DigestContent, Disk, DiskContent,
+    Endpoint, EndpointError, EraseKeyslots, ErrorKind, HostAnswer, HostCommand, InspectDisk, Protection,
+    Sameness, Verification,
 };
-
-fn existing<'d>(
-    disks: &'d mut BTreeMap<PathBuf, FakeDisk>,
-    operation: &'static str,
-    path: &Path,
-) -> Result<&'d mut FakeDisk, EndpointError> {
-    disks.get_mut(path).ok_or_else(|| {
-        let message = format!("no disk at {}", path.display());
-        EndpointError::new(ErrorKind::NotFound, operation, message)
-    })
-}
-
-fn taken(operation: &'static str, path: &Path) -> EndpointError {
-    let message = format!("{} is there already and stays", path.display());
-    EndpointError::new(ErrorKind::AlreadyExists, operation, message)
-}
 
 fn content_path<'a>(source: &ContentSource<'a>) -> &'a Path {
     match source {
         ContentSource::Image(image) => image.path,
-        ContentSource::Disk(disk) => disk.location.path(),
+        ContentSource::Disk(disk) | ContentSource::Declassified(disk, _) => disk.location.path(),
     }
 }
 
 /// Every path that a command names.
 fn paths<'a>(command: &HostCommand<'a>) -> [Option<&'a Path>; 2] {
+    let one = |path| [Some(path), None];
     match *command {
-        HostCommand::OpenDirectory(c) => [Some(c.path), None],
+        HostCommand::OpenDirectory(c) => one(c.path),
+        HostCommand::MarkDirectory(c) => one(c.path),
+        HostCommand::MakeDirectory(c) => one(c.path),
+        HostCommand::ListDirectory(c) => one(c.path),
+        HostCommand::IdentifyDevice(c) => one(c.path),
+        HostCommand::RescanDevice(c) => one(c.path),
         HostCommand::CreateDisk(c) => match c.content {
-            DiskContent::Blank => [Some(c.path), None],
+            DiskContent::Blank => one(c.path),
             DiskContent::Template(source) | DiskContent::Overlay(source) => [Some(c.path), Some(source.path)],
             DiskContent::Copy(disk) | DiskContent::Declassified(disk, _) => {
                 [Some(c.path), Some(disk.location.path())]
             }
         },
-        HostCommand::FormatDevice(c) => [Some(c.location.path()), None],
-        HostCommand::InspectDisk(c) => [Some(c.location.path()), None],
-        HostCommand::VerifyDisk(c) => [Some(c.disk.location.path()), None],
-        HostCommand::GrowDisk(c) => [Some(c.disk.location.path()), None],
-        HostCommand::SnapshotDisk(c) => [Some(c.disk.location.path()), None],
+        HostCommand::FormatDevice(c) => one(c.location.path()),
+        HostCommand::FormatQcow2(c) => one(c.location.path()),
+        HostCommand::ProveBlank(c) => one(c.location.path()),
+        HostCommand::BlankDevice(c) => one(c.location.path()),
+        HostCommand::InspectDisk(c) => [Some(c.location.path()), c.base_in],
+        HostCommand::VerifyDisk(c) => one(c.disk.location.path()),
+        HostCommand::GrowDisk(c) => one(c.disk.location.path()),
+        HostCommand::ShrinkDisk(c) => one(c.disk.location.path()),
+        HostCommand::FlattenDisk(c) => one(c.disk.location.path()),
+        HostCommand::SnapshotDisk(c) => one(c.disk.location.path()),
         HostCommand::ReplaceContent(c) => [Some(c.disk.location.path()), Some(content_path(&c.source))],
         HostCommand::CompareContent(c) => [Some(c.disk.location.path()), Some(content_path(&c.with))],
+        HostCommand::DigestContent(c) => one(c.disk.location.path()),
         HostCommand::BackUpHeader(c) => [Some(c.disk.location.path()), Some(c.to)],
-        HostCommand::EraseKeyslots(c) => [Some(c.location.path()), None],
-        HostCommand::DeleteDisk(c) => [Some(c.path), None],
-        HostCommand::SweepStaging(c) => [Some(c.path), None],
-        HostCommand::MarkDirectory(c) => [Some(c.path), None],
-        HostCommand::MakeDirectory(c) => [Some(c.path), None],
-        HostCommand::ListDirectory(c) => [Some(c.path), None],
-        HostCommand::IdentifyDevice(c) => [Some(c.path), None],
-        HostCommand::RescanDevice(c) => [Some(c.path), None],
-        HostCommand::FormatQcow2(c) => [Some(c.location.path()), None],
-        HostCommand::ShrinkDisk(c) => [Some(c.disk.location.path()), None],
-        HostCommand::FlattenDisk(c) => [Some(c.disk.location.path()), None],
-        HostCommand::DigestContent(c) => [Some(c.disk.location.path()), None],
+        HostCommand::EraseKeyslots(c) => one(c.location.path()),
+        HostCommand::DeleteDisk(c) => one(c.path),
+        HostCommand::SweepStaging(c) => one(c.path),
     }
 }
 
 impl State {
-    fn image_size(&self, source: &SourceImage<'_>) -> Option<u64> {
-        self.images.get(source.path).map(|size| size.get())
+    pub(super) fn fingerprint(&self, protection: Protection<'_>) -> Option<u64> {
+        protection
+            .key()
+            .map(|key| self.fingerprints.hash_one(key.expose_secret()))
     }
 
-    fn content_size(&self, source: &ContentSource<'_>) -> Option<u64> {
-        match source {
-            ContentSource::Image(image) => self.image_size(image),
-            ContentSource::Disk(disk) => self
-                .disks
-                .get(disk.location.path())
-                .map(|there| there.facts().guest.get()),
-        }
+    pub(super) fn is_taken(&self, path: &Path) -> bool {
+        self.disks.contains_key(path) || self.files.contains(path)
     }
 
-    fn create(
+    /// The disk that a command names, if it is what the command says and its key opens it.
+    pub(super) fn opened(
         &mut self,
         name: &'static str,
-        c: &CreateDisk<'_>,
-        key: Option<u64>,
-    ) -> Result<HostAnswer, EndpointError> {
-        if self.disks.contains_key(c.path) || self.files.contains(c.path) {
-            return Err(taken(name, c.path));
+        disk: &Disk<'_>,
+    ) -> Result<&mut FakeDisk, EndpointError> {
+        let key = self.fingerprint(disk.protection);
+        if let Some(base) = disk.base {
+            self.base_is_there(name, base.path)?;
         }
-        let location = DiskLocation::File(c.path.to_owned());
-        let mut disk = FakeDisk::new(name, location, c.format, c.guest, c.protection, key)?;
-        if let DiskContent::Template(source) = c.content {
-            disk.replace(name, source.path, self.image_size(&source))?;
-        }
-        let facts = disk.facts();
-        self.disks.insert(c.path.to_owned(), disk);
-        Ok(HostAnswer::Disk(facts))
+        let there = self.at(name, disk.location)?;
+        there.matches(name, disk.format, disk.protection.format())?;
+        there.lies_on(name, disk.base)?;
+        there.open(name, key)?;
+        Ok(there)
     }
 
-    fn format(
+    /// Opens a disk that nobody uses, changes it, and says what it then is.
+    fn change(
         &mut self,
         name: &'static str,
-        c: &FormatDevice<'_>,
-        key: Option<u64>,
+        disk: &Disk<'_>,
+        change: impl FnOnce(&mut FakeDisk) -> Result<(), EndpointError>,
     ) -> Result<HostAnswer, EndpointError> {
-        let disk = existing(&mut self.disks, name, c.location.path())?;
-        *disk = disk.formatted(name, c, key)?;
+        self.free(name, disk.location)?;
+        self.grown(name, disk, change)
+    }
+
+    fn grown(
+        &mut self,
+        name: &'static str,
+        disk: &Disk<'_>,
+        change: impl FnOnce(&mut FakeDisk) -> Result<(), EndpointError>,
+    ) -> Result<HostAnswer, EndpointError> {
+        let there = self.opened(name, disk)?;
+        change(there)?;
+        Ok(HostAnswer::Disk(there.facts()))
+    }
+
+    fn inspect(&mut self, name: &'static str, c: &InspectDisk<'_>) -> Result<HostAnswer, EndpointError> {
+        let disk = self.at(name, c.location)?;
+        disk.matches(name, c.format, c.encryption)?;
+        disk.lies_in(name, c.base_in)?;
         Ok(HostAnswer::Disk(disk.facts()))
     }
 
-    fn back_up(
-        &mut self,
-        name: &'static str,
-        c: &BackUpHeader<'_>,
-        key: Option<u64>,
-    ) -> Result<HostAnswer, EndpointError> {
+    fn compare(&mut self, name: &'static str, c: &CompareContent<'_>) -> Result<HostAnswer, EndpointError> {
+        let content = self.read(name, &c.disk)?;
+        let disk = self.opened(name, &c.disk)?.clone();
+        let with = self.content(name, &c.with, &disk)?;
+        Ok(HostAnswer::Compared(if content.reads_as(&with) {
+            Sameness::Identical
+        } else {
+            Sameness::Different
+        }))
+    }
+
+    fn digest(&mut self, name: &'static str, c: &DigestContent<'_>) -> Result<HostAnswer, EndpointError> {
+        let content = self.read(name, &c.disk)?;
+        let guest = self.opened(name, &c.disk)?.guest();
+        let first = c.first.unwrap_or(guest);
+        if first > guest {
+            let message = format!("{} has only {} bytes", c.disk.location, guest.get());
+            return Err(error(ErrorKind::InvalidRequest, name, message));
+        }
+        let digest = content.first(first.get()).digest();
+        Ok(HostAnswer::Digest(ContentDigest::new(digest, first)))
+    }
+
+    fn back_up(&mut self, name: &'static str, c: &BackUpHeader<'_>) -> Result<HostAnswer, EndpointError> {
         if c.disk.format != DiskFormat::Raw || c.disk.protection.key().is_none() {
             let message = format!("{} has no LUKS header in front", c.disk.location);
-            return Err(EndpointError::new(ErrorKind::Unsupported, name, message));
+            return Err(error(ErrorKind::Unsupported, name, message));
         }
-        self.opened(name, &c.disk, key)?;
+        self.opened(name, &c.disk)?;
         if self.disks.contains_key(c.to) || !self.files.insert(c.to.to_owned()) {
-            return Err(taken(name, c.to));
+            let message = format!("{} is there already and stays", c.to.display());
+            return Err(error(ErrorKind::AlreadyExists, name, message));
         }
         Ok(HostAnswer::Done)
     }
 
     fn erase(&mut self, name: &'static str, c: &EraseKeyslots<'_>) -> Result<HostAnswer, EndpointError> {
-        let Some(disk) = self.disks.get_mut(c.location.path()) else {
+        if !self.disks.contains_key(c.location.path()) {
             return Ok(HostAnswer::Done);
-        };
+        }
+        self.free(name, c.location)?;
+        let disk = self.at(name, c.location)?;
         if !disk.is_encrypted(c.format) {
             let message = format!("{} is no encrypted {} disk", c.location, c.format);
-            return Err(EndpointError::new(ErrorKind::WrongDisk, name, message));
+            return Err(error(ErrorKind::WrongDisk, name, message));
         }
         disk.key = None;
         Ok(HostAnswer::Done)
     }
 
     fn delete(&mut self, name: &'static str, path: &Path) -> Result<HostAnswer, EndpointError> {
-        if self.disks.get(path).is_some_and(FakeDisk::is_device) {
+        if self.devices.contains_key(path) {
             let message = format!("{} is not a regular file and stays", path.display());
-            return Err(EndpointError::new(ErrorKind::WrongDisk, name, message));
+            return Err(error(ErrorKind::WrongDisk, name, message));
         }
-        self.disks.remove(path);
+        if self.disks.remove(path).is_some() {
+            self.gone.insert(path.to_owned());
+        }
         self.files.remove(path);
         Ok(HostAnswer::Done)
     }
 
-    /// The disk that a command names, if it is what the command says and its key opens it.
-    fn opened(
+    fn carry_out(
         &mut self,
         name: &'static str,
-        disk: &Disk<'_>,
-        key: Option<u64>,
-    ) -> Result<&mut FakeDisk, EndpointError> {
-        let there = existing(&mut self.disks, name, disk.location.path())?;
-        there.matches(name, disk.format, disk.protection.format())?;
-        there.open(name, key)?;
-        Ok(there)
-    }
-}
-
-impl MemoryEndpoint {
-    fn fingerprint(&self, protection: Protection<'_>) -> Option<u64> {
-        protection
-            .key()
-            .map(|key| self.fingerprints.hash_one(key.expose_secret()))
-    }
-
-    fn carry_out(&self, name: &'static str, command: &HostCommand<'_>) -> Result<HostAnswer, EndpointError> {
-        let mut state = lock(&self.state);
+        command: &HostCommand<'_>,
+    ) -> Result<HostAnswer, EndpointError> {
         match command {
-            HostCommand::OpenDirectory(c) => Ok(HostAnswer::Directory(Self::directory(&state, c.path))),
-            HostCommand::CreateDisk(c) => state.create(name, c, self.fingerprint(c.protection)),
-            HostCommand::FormatDevice(c) => {
-                let protection = Protection::Luks {
-                    format: c.format,
-                    key: c.key,
-                };
-                state.format(name, c, self.fingerprint(protection))
+            HostCommand::OpenDirectory(c) => {
+                self.directory_at(name, c.path)?;
+                Ok(HostAnswer::Directory(self.directory(c.path)))
             }
-            HostCommand::InspectDisk(c) => {
-                let disk = existing(&mut state.disks, name, c.location.path())?;
-                disk.matches(name, c.format, c.encryption)?;
-                Ok(HostAnswer::Disk(disk.facts()))
-            }
+            HostCommand::MarkDirectory(c) => self.mark(name, c.path, c.pool),
+            HostCommand::MakeDirectory(c) => self.directory_at(name, c.path),
+            HostCommand::ListDirectory(c) => self.directory_at(name, c.path).map(|_| self.names(c.path)),
+            HostCommand::IdentifyDevice(c) => self.identify(name, c.path),
+            HostCommand::RescanDevice(c) => self.rescan(name, c.path),
+            HostCommand::CreateDisk(c) => self.create(name, c),
+            HostCommand::FormatDevice(c) => self.format(name, c),
+            HostCommand::FormatQcow2(c) => self.format_qcow2(name, c),
+            HostCommand::BlankDevice(c) => self.blank_device(name, c.location),
+            HostCommand::ProveBlank(c) => self.prove_blank(name, c),
+            HostCommand::InspectDisk(c) => self.inspect(name, c),
             HostCommand::VerifyDisk(c) => {
-                let disk = state.opened(name, &c.disk, self.fingerprint(c.disk.protection))?;
-                Ok(HostAnswer::Verified(Verification::new(
-                    disk.facts(),
-                    vec!["in memory".to_owned()],
-                )))
+                let facts = self.opened(name, &c.disk)?.facts();
+                let checked = vec!["in memory".to_owned()];
+                Ok(HostAnswer::Verified(Verification::new(facts, checked)))
             }
-            HostCommand::GrowDisk(c) => {
-                let disk = state.opened(name, &c.disk, self.fingerprint(c.disk.protection))?;
-                disk.grow(name, c.to)?;
-                Ok(HostAnswer::Disk(disk.facts()))
-            }
+            // A disk grows while a guest runs on it.
+            HostCommand::GrowDisk(c) => self.grown(name, &c.disk, |disk| disk.grow(name, c.to)),
+            HostCommand::ShrinkDisk(c) => self.change(name, &c.disk, |disk| disk.shrink(name, c.to)),
+            HostCommand::FlattenDisk(c) => self.flatten(name, &c.disk),
             HostCommand::SnapshotDisk(c) => {
-                let disk = state.opened(name, &c.disk, self.fingerprint(c.disk.protection))?;
-                disk.snapshot(name, c.snapshot, c.action)?;
-                Ok(HostAnswer::Disk(disk.facts()))
+                self.change(name, &c.disk, |disk| disk.snapshot(name, c.snapshot, c.action))
             }
-            HostCommand::ReplaceContent(c) => {
-                let size = state.content_size(&c.source);
-                let disk = state.opened(name, &c.disk, self.fingerprint(c.disk.protection))?;
-                disk.replace(name, content_path(&c.source), size)?;
-                Ok(HostAnswer::Disk(disk.facts()))
-            }
-            HostCommand::CompareContent(c) => {
-                let size = state.content_size(&c.with);
-                let disk = state.opened(name, &c.disk, self.fingerprint(c.disk.protection))?;
-                disk.compare(name, content_path(&c.with), size)
-                    .map(HostAnswer::Compared)
-            }
-            HostCommand::BackUpHeader(c) => state.back_up(name, c, self.fingerprint(c.disk.protection)),
-            HostCommand::EraseKeyslots(c) => state.erase(name, c),
-            HostCommand::DeleteDisk(c) => state.delete(name, c.path),
+            HostCommand::ReplaceContent(c) => self.replace(name, c),
+            HostCommand::CompareContent(c) => self.compare(name, c),
+            HostCommand::DigestContent(c) => self.digest(name, c),
+            HostCommand::BackUpHeader(c) => self.back_up(name, c),
+            HostCommand::EraseKeyslots(c) => self.erase(name, c),
+            HostCommand::DeleteDisk(c) => self.delete(name, c.path),
             HostCommand::SweepStaging(_) => Ok(HostAnswer::Swept(Vec::new())),
-            other => {
-                let message = "not in memory";
-                Err(EndpointError::new(ErrorKind::Unsupported, other.name(), message))
-            }
         }
+    }
+
+    /// A disk that stands alone already is fine, whatever base the command names.
+    fn flatten(&mut self, name: &'static str, disk: &Disk<'_>) -> Result<HostAnswer, EndpointError> {
+        let alone = self
+            .at(name, disk.location)?
+            .base()
+            .map(BaseImage::source)
+            .is_none();
+        let disk = if alone { disk.on(None) } else { *disk };
+        self.change(name, &disk, |there| {
+            there.set_base(None);
+            Ok(())
+        })
     }
 }
 
@@ -249,15 +250,12 @@ impl Endpoint for MemoryEndpoint {
             };
             EndpointError::new(kind, name, "nothing was done")
         })?;
-        if let Some(path) = paths(command)
-            .into_iter()
-            .flatten()
-            .find(|path| !path.is_absolute())
-        {
+        let paths = paths(command);
+        if let Some(path) = paths.into_iter().flatten().find(|path| !path.is_absolute()) {
             let message = format!("{:?} is not an absolute path", path.display());
             return Err(EndpointError::new(ErrorKind::InvalidRequest, name, message));
         }
-        let answer = self.carry_out(name, command)?;
+        let answer = lock(&self.state).carry_out(name, command)?;
         match lock(&self.lost_answer).as_mut().and_then(|fault| fault(command)) {
             Some(error) => Err(error),
             None => Ok(answer),

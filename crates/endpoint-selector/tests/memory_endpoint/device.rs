@@ -1,6 +1,6 @@
 use strongroom_endpoint_selector::{
     CreateDisk, Disk, DiskContent, DiskFacts, DiskLocation, EndpointError, ErrorKind, FormatDevice, GrowDisk,
-    HostAnswer, Protection,
+    HostAnswer, Protection, RescanDevice,
 };
 use strongroom_secret::Passphrase;
 use strongroom_types::{DeviceSize, DiskFormat, EncryptionFormat};
@@ -108,6 +108,8 @@ fn a_device_grows_with_its_storage_and_growing_the_disk_then_confirms_it() {
     refused(desk.run(larger), ErrorKind::Unsupported, &["/dev/vdb"]);
     assert!(!desk.node.grow_device("/dev/vdb".as_ref(), device(32 * MIB)));
     assert!(desk.node.grow_device("/dev/vdb".as_ref(), device(96 * MIB)));
+    refused(desk.run(larger), ErrorKind::Unsupported, &["/dev/vdb"]);
+    desk.run(RescanDevice::new("/dev/vdb".as_ref())).unwrap();
     let grown = desk.disk(larger);
     assert_eq!((grown.device, grown.guest), (device(96 * MIB), guest(80 * MIB)));
     desk.verify(&grown, protection).unwrap();

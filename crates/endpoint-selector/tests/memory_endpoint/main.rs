@@ -7,9 +7,12 @@
 )]
 
 mod content;
+mod copies;
 mod create;
 mod desk;
 mod device;
+mod directory;
 mod fake;
+mod identity;
 mod keys;
 mod size;

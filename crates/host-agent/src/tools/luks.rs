@@ -71,6 +71,7 @@ impl Tools {
         path: &Path,
         guest: GuestSize,
         key: &Passphrase,
+        base: Option<qcow2_shell::Base<'_>>,
     ) -> Result<Option<()>, EndpointError> {
         let Some(memory) = Ephemeral::new() else {
             return Ok(None);
@@ -92,7 +93,8 @@ impl Tools {
         )?;
         let mut image = File::create_new(path).map_err(io)?;
         let mut header = File::open(&header).map_err(io)?;
-        match qcow2_shell::write(&mut image, guest, &mut header, PayloadOffset::LUKS1_CRYPTSETUP) {
+        let luks = Some((&mut header, PayloadOffset::LUKS1_CRYPTSETUP));
+        match qcow2_shell::write(&mut image, guest, luks, base) {
             Ok(()) => Ok(Some(())),
             Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => {
                 std::fs::remove_file(path).map_err(io)?;

@@ -1,5 +1,6 @@
 //! What is done with `qemu-img`.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,14 +8,14 @@ use strongroom_endpoint_selector::{
     Disk, DiskLocation, EndpointError, ErrorKind, Protection, SnapshotAction, SourceImage,
 };
 use strongroom_qemu_img::{
-    Check, Compare, Comparison, Convert, ConvertOptions, Create, Image, ImageFormat, Info, KeyDerivation,
-    Layout, Location, LuksOptions, NewImage, Plain, Qcow2Options, Repair, Resize, Snapshot, SnapshotName,
-    Verdict,
+    Check, Create, Encrypted, Image, ImageFormat, Info, KeyDerivation, Layout, Location, LuksOptions,
+    NewImage, Plain, Qcow2Options, Repair, Resize, Side, Snapshot, SnapshotName, Verdict,
 };
 use strongroom_secret::SecretFile;
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, GuestSize, SnapshotId};
 
 use super::{Tools, hand_over};
+use crate::qcow2_shell::{self, Base};
 use crate::{failure, reading};
 
 /// How snapshots made here are named inside an image: QEMU takes a name of digits for a number.
@@ -24,6 +25,8 @@ const SNAPSHOT_PREFIX: &str = "snap-";
 pub(crate) struct Seen {
     pub(crate) guest: u64,
     pub(crate) encrypted: bool,
+    /// The name and the format of its base, as they stand in its header.
+    pub(crate) backing: Option<(String, Option<String>)>,
     pub(crate) snapshots: Vec<SnapshotId>,
 }
 
@@ -41,11 +44,14 @@ fn to_its_end(operation: &'static str, call: &Call) -> Result<Call, EndpointErro
 fn location(location: &DiskLocation) -> Location {
     match location {
         DiskLocation::File(path) => Location::file(path),
-        DiskLocation::Block(device) => Location::block(&device.path),
+        DiskLocation::Block(device) => match device.used {
+            None => Location::block(&device.path),
+            Some(used) => Location::beginning(&device.path, used),
+        },
     }
 }
 
-fn source(source: &SourceImage<'_>) -> Image<'static, Plain> {
+pub(super) fn source(source: &SourceImage<'_>) -> Image<'static, Plain> {
     match source.format {
         DiskFormat::Raw => Image::raw(Location::file(source.path)).opaque(),
         DiskFormat::Qcow2 => Image::qcow2(Location::file(source.path)),
@@ -56,24 +62,17 @@ fn source(source: &SourceImage<'_>) -> Image<'static, Plain> {
 macro_rules! with_image {
     ($operation:expr, $disk:expr, |$image:ident| $body:expr) => {{
         let (operation, disk): (&'static str, &Disk<'_>) = ($operation, $disk);
-        let place = location(disk.location);
         match disk.protection {
             Protection::Plain => {
-                let $image = match disk.format {
-                    DiskFormat::Raw => Image::raw(place).opaque(),
-                    DiskFormat::Qcow2 => Image::qcow2(place),
-                };
+                let $image = plain(disk);
                 $body
             }
             Protection::Luks {
                 format: EncryptionFormat::Luks1,
                 key,
             } => {
-                let key: SecretFile = hand_over(operation, key)?;
-                let $image = match disk.format {
-                    DiskFormat::Raw => Image::luks(place, &key),
-                    DiskFormat::Qcow2 => Image::qcow2_luks(place, &key),
-                };
+                let key = hand_over(operation, key)?;
+                let $image = encrypted(disk, &key);
                 $body
             }
             Protection::Luks {
@@ -86,6 +85,33 @@ macro_rules! with_image {
         }
     }};
 }
+pub(super) use with_image;
+
+/// A disk without a key, on its base.
+pub(super) fn plain(disk: &Disk<'_>) -> Image<'static, Plain> {
+    let place = location(disk.location);
+    let image = match disk.format {
+        DiskFormat::Raw => Image::raw(place).opaque(),
+        DiskFormat::Qcow2 => Image::qcow2(place),
+    };
+    match &disk.base {
+        None => image,
+        Some(base) => image.backed_by(source(base)),
+    }
+}
+
+/// A LUKS1 disk with its key, on its base.
+pub(super) fn encrypted<'k>(disk: &Disk<'_>, key: &'k SecretFile) -> Image<'k, Encrypted> {
+    let place = location(disk.location);
+    let image = match disk.format {
+        DiskFormat::Raw => Image::luks(place, key),
+        DiskFormat::Qcow2 => Image::qcow2_luks(place, key),
+    };
+    match &disk.base {
+        None => image,
+        Some(base) => image.backed_by(source(base)),
+    }
+}
 
 impl Tools {
     pub(crate) fn create_qcow2(
@@ -96,66 +122,58 @@ impl Tools {
         guest: GuestSize,
         protection: Protection<'_>,
     ) -> Result<(), EndpointError> {
-        let failed = |e| failure::qemu(operation, e);
-        match protection.key() {
-            None => {
-                let image = NewImage::new(path, Layout::qcow2(Qcow2Options::new()));
-                self.qemu_img(operation)?
-                    .run(&Create::sized(&image, guest), call)
-                    .map_err(failed)
-            }
-            Some(key) => {
-                if let Some(()) = self.assemble_qcow2(operation, call, path, guest, key)? {
-                    return Ok(());
-                }
-                let options = LuksOptions::new(KeyDerivation::for_origin(key.origin()));
-                let key = hand_over(operation, key)?;
-                let image = NewImage::new(path, Layout::qcow2_luks(&key, Qcow2Options::new(), options));
-                self.qemu_img(operation)?
-                    .run(&Create::sized(&image, guest), call)
-                    .map_err(failed)
-            }
+        let Some(key) = protection.key() else {
+            let image = NewImage::new(path, Layout::qcow2(Qcow2Options::new()));
+            return self.create(operation, call, &image, guest);
+        };
+        if let Some(()) = self.assemble_qcow2(operation, call, path, guest, key, None)? {
+            return Ok(());
         }
+        let options = LuksOptions::new(KeyDerivation::for_origin(key.origin()));
+        let key = hand_over(operation, key)?;
+        let image = NewImage::new(path, Layout::qcow2_luks(&key, Qcow2Options::new(), options));
+        self.create(operation, call, &image, guest)
     }
 
-    /// Copies a plain image over a disk. `fresh` says that the disk was made just now and nothing was written to it.
-    pub(crate) fn copy_into(
+    /// Makes a disk that lies on a plain image, which its header calls `name`; by its absolute path where there is no file system
+    /// in memory to make a LUKS header on.
+    pub(crate) fn create_overlay(
         &self,
         operation: &'static str,
         call: &Call,
-        disk: &Disk<'_>,
-        from: &SourceImage<'_>,
-        fresh: bool,
+        disk: (&Path, GuestSize, Protection<'_>),
+        base: &SourceImage<'_>,
+        name: &str,
     ) -> Result<(), EndpointError> {
-        let qemu = self.qemu_img(operation)?;
-        let from = source(from);
-        let mut options = ConvertOptions::fast();
-        // What was never written to a new qcow2 reads as zeros, also behind a cipher; to a raw LUKS disk, as noise.
-        if fresh && disk.format == DiskFormat::Qcow2 {
-            options = options.target_is_zero();
+        let (path, guest, protection) = disk;
+        let format = base.format;
+        let Some(key) = protection.key() else {
+            let io = |e| failure::io(operation, path, e);
+            let mut image = File::create_new(path).map_err(io)?;
+            let named = Some(Base { name, format });
+            return qcow2_shell::write(&mut image, guest, None::<(&mut File, _)>, named).map_err(io);
+        };
+        let named = Some(Base { name, format });
+        if let Some(()) = self.assemble_qcow2(operation, call, path, guest, key, named)? {
+            return Ok(());
         }
-        with_image!(operation, disk, |image| {
-            let convert = Convert::new(&from, &image).options(options);
-            qemu.convert(&convert, call)
-                .map_err(|e| failure::qemu(operation, e))
-        })
+        let options = LuksOptions::new(KeyDerivation::for_origin(key.origin()));
+        let key = hand_over(operation, key)?;
+        let layout = Layout::qcow2_luks(&key, Qcow2Options::new(), options);
+        let image = NewImage::new(path, layout).backed_by(&source(base));
+        self.create(operation, call, &image, guest)
     }
 
-    /// Whether a disk has the content of an image.
-    pub(crate) fn compare(
+    fn create<S: Side>(
         &self,
         operation: &'static str,
         call: &Call,
-        disk: &Disk<'_>,
-        with: &SourceImage<'_>,
-    ) -> Result<bool, EndpointError> {
-        let qemu = self.qemu_img(operation)?;
-        let with = source(with);
-        let found = with_image!(operation, disk, |image| {
-            qemu.run(&Compare::new(&with, &image), call)
-                .map_err(|e| failure::qemu(operation, e))
-        })?;
-        Ok(matches!(found, Comparison::Identical))
+        image: &NewImage<'_, S>,
+        guest: GuestSize,
+    ) -> Result<(), EndpointError> {
+        self.qemu_img(operation)?
+            .run(&Create::sized(image, guest), call)
+            .map_err(|e| failure::qemu(operation, e))
     }
 
     pub(crate) fn resize_qcow2(
@@ -169,6 +187,22 @@ impl Tools {
         let call = &to_its_end(operation, call)?;
         with_image!(operation, disk, |image| {
             qemu.run(&Resize::grow(&image, to), call)
+                .map_err(|e| failure::qemu(operation, e))
+        })
+    }
+
+    /// Makes a qcow2 disk smaller; what is behind its new end is lost.
+    pub(crate) fn cut_qcow2(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        disk: &Disk<'_>,
+        to: GuestSize,
+    ) -> Result<(), EndpointError> {
+        let qemu = self.qemu_img(operation)?;
+        let call = &to_its_end(operation, call)?;
+        with_image!(operation, disk, |image| {
+            qemu.run(&Resize::cut(&image, to), call)
                 .map_err(|e| failure::qemu(operation, e))
         })
     }
@@ -217,6 +251,7 @@ impl Tools {
         Ok(Seen {
             guest: info.virtual_size,
             encrypted: info.encrypted,
+            backing: info.backing.map(|base| (base.name, base.format)),
             snapshots: info.snapshots.iter().filter_map(|s| ours(&s.name)).collect(),
         })
     }

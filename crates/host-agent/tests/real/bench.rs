@@ -106,9 +106,14 @@ impl Bench {
         let path = self.path(name);
         let program =
             Program::find("qemu-io").unwrap_or_else(|e| panic!("{e}: cargo xtask setup installs it"));
+        let driver = if path.metadata().unwrap().is_file() {
+            "file"
+        } else {
+            "host_device"
+        };
         // A device of a virtual machine lets nobody else write; qemu-io itself would.
         let image = format!(
-            "driver=blkdebug,unshare-child-perms.0=write,unshare-child-perms.1=resize,image.driver=file,image.filename={}",
+            "driver=blkdebug,unshare-child-perms.0=write,unshare-child-perms.1=resize,image.driver={driver},image.filename={}",
             path.display()
         );
         let command = CommandSpec::new(program).args(["-c", "sleep 60000", "--image-opts", &image]);

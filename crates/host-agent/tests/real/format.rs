@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use strongroom_endpoint_selector::{
     CompareContent, Disk, DiskLocation, Endpoint, EndpointError, EraseKeyslots, ErrorKind, FormatDevice,
-    GrowDisk, HostAnswer, Protection, ReplaceContent, Sameness,
+    GrowDisk, HostAnswer, Protection, ReplaceContent, RescanDevice, Sameness,
 };
 use strongroom_secret::Passphrase;
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, VolumeId};
 
-use crate::bench::{Bench, LUKS1, pattern, raw, size, tool};
+use crate::bench::{Bench, LUKS1, pattern, raw, size};
+use crate::loops::Loop;
 
 const MIB: u64 = 1 << 20;
 
@@ -172,36 +173,13 @@ fn a_disk_without_keyslots_is_not_formatted_over_what_its_guest_wrote() {
     refused_and_untouched(&bench, &location, LUKS1);
 }
 
-/// A loop device that is detached when dropped.
-struct Loop(String);
-
-impl Loop {
-    fn new(bench: &Bench, bytes: u64) -> Self {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "loop devices need root: run the tests as root"
-        );
-        let backing = bench.path("backing");
-        fs::File::create(&backing).unwrap().set_len(bytes).unwrap();
-        let attached = tool("losetup", &["--find", "--show", backing.to_str().unwrap()]);
-        assert_eq!(attached.code, 0, "{}", attached.message());
-        Self(String::from_utf8(attached.stdout).unwrap().trim().to_owned())
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        tool("losetup", &["--detach", &self.0]);
-    }
-}
-
 #[test]
 fn a_loop_device_is_a_disk_like_any_other() {
     let bench = Bench::new();
     let device = Loop::new(&bench, 8 * MIB);
     // Names of devices are symlinks more often than not.
     let link = bench.path("link");
-    std::os::unix::fs::symlink(&device.0, &link).unwrap();
+    std::os::unix::fs::symlink(&device.path, &link).unwrap();
     let location = DiskLocation::block(link);
     let HostAnswer::Disk(made) = format(&bench, &location, LUKS1).unwrap() else {
         panic!("not a disk")
@@ -224,17 +202,13 @@ fn a_loop_device_is_a_disk_like_any_other() {
 fn a_device_is_made_larger_by_its_storage_and_growing_the_disk_then_confirms_it() {
     let bench = Bench::new();
     let device = Loop::new(&bench, 8 * MIB);
-    let location = DiskLocation::block(device.0.clone());
+    let location = device.whole();
     format(&bench, &location, LUKS1).unwrap();
     let disk = Disk::new(&location, DiskFormat::Raw, bench.luks());
     let larger = GrowDisk::new(disk, size(7 * MIB));
     assert_eq!(bench.run(larger).unwrap_err().kind(), ErrorKind::Unsupported);
-    let backing = fs::File::options()
-        .write(true)
-        .open(bench.path("backing"))
-        .unwrap();
-    backing.set_len(9 * MIB).unwrap();
-    assert_eq!(tool("losetup", &["--set-capacity", &device.0]).code, 0);
+    device.resize_file(9 * MIB);
+    bench.run(RescanDevice::new(device.path.as_ref())).unwrap();
     assert_eq!(bench.disk(larger).guest, size(7 * MIB));
     let smaller = GrowDisk::new(disk, size(6 * MIB));
     assert_eq!(bench.run(smaller).unwrap_err().kind(), ErrorKind::InvalidRequest);
@@ -254,7 +228,7 @@ fn a_format_of_a_device_that_was_stopped_is_finished_by_the_same_command() {
             break;
         }
         let device = Loop::new(&bench, 8 * MIB);
-        let location = DiskLocation::block(device.0.clone());
+        let location = device.whole();
         let command = FormatDevice::new(&v, &location, LUKS1, &bench.key);
         if step == 0 {
             let begun = Instant::now();
@@ -264,7 +238,7 @@ fn a_format_of_a_device_that_was_stopped_is_finished_by_the_same_command() {
         }
         let call = Call::new().with_timeout(whole * step / STEPS);
         if bench.agent.run(&call, &command.into()).is_err() {
-            torn += u32::from(fs::read(&device.0).unwrap().iter().any(|byte| *byte != 0));
+            torn += u32::from(fs::read(&device.path).unwrap().iter().any(|byte| *byte != 0));
         }
         assert_eq!(bench.disk(command).guest, size(6 * MIB));
         bench.verify(&location, DiskFormat::Raw, bench.luks()).unwrap();

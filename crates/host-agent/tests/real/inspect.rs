@@ -218,7 +218,8 @@ fn a_disk_that_opens_with_any_key_is_no_encrypted_disk() {
         ("luks2", DiskFormat::Raw, luks2),
     ] {
         bench.create(name, format, 1 << 20, protection).unwrap();
-        let disk = Disk::new(&bench.at(name), format, protection);
+        let location = bench.at(name);
+        let disk = Disk::new(&location, format, protection);
         let refused = agent
             .run(&Call::new(), &VerifyDisk::new(disk).into())
             .unwrap_err();

@@ -1,12 +1,10 @@
 use strongroom_endpoint_selector::{EndpointError, HostCommand};
 use strongroom_pool_file::FilePool;
 use strongroom_secret::Passphrase;
-use strongroom_storage_pool::{
-    Encryption, ErrorKind, PoolDriver, Reach, SizeRule, SourceImage, VolumeContent, VolumeKey,
-};
+use strongroom_storage_pool::{CloneKind, Encryption, ErrorKind, PoolDriver, Reach, SizeRule, VolumeKey};
 use strongroom_types::{DiskFormat, EncryptionFormat};
 
-use crate::site::{MIB, config, guest, in_memory, refused};
+use crate::site::{MIB, config, guest, in_memory, refused, unnamed};
 
 const LUKS1: Option<EncryptionFormat> = Some(EncryptionFormat::Luks1);
 
@@ -47,17 +45,25 @@ fn the_capabilities_are_those_of_the_configuration() {
     );
     assert_eq!(capabilities.formats, [DiskFormat::Raw, DiskFormat::Qcow2].into());
     assert_eq!(capabilities.snapshot_offline, [DiskFormat::Qcow2].into());
-    assert!(capabilities.grow && capabilities.templates);
+    assert_eq!(capabilities.overlays, [DiskFormat::Qcow2].into());
+    assert_eq!(capabilities.clone, [CloneKind::OwnKey].into());
+    assert!(capabilities.grow && capabilities.shrink && capabilities.revert);
+    assert!(capabilities.templates && capabilities.copies && !capabilities.discard);
+    assert!(!capabilities.snapshot_group && !capabilities.qos && capabilities.snapshot_online.is_empty());
     assert_eq!(
         (capabilities.sizes, capabilities.reach),
         (SizeRule::Exact, Reach::Host)
     );
-    let config = config().without_encryption().reached_by(Reach::Cluster);
+    let config = config()
+        .without_encryption()
+        .reached_by(Reach::Cluster)
+        .with_discard();
     let capabilities = FilePool::open(config).unwrap().capabilities();
     assert_eq!(
         (capabilities.encryption, capabilities.reach),
         (Encryption::Unsupported, Reach::Cluster)
     );
+    assert!(capabilities.discard);
 }
 
 #[test]
@@ -144,10 +150,7 @@ fn content_is_not_compared_with_that_of_a_volume_that_is_there() {
     let made = site
         .create("v", MIB, DiskFormat::Qcow2, site.encrypted())
         .unwrap();
-    let template = VolumeContent::Template(SourceImage {
-        path: "/templates/t".as_ref(),
-        format: DiskFormat::Raw,
-    });
+    let template = unnamed("/elsewhere/t".as_ref());
     let again = site.create_with("v", MIB, DiskFormat::Qcow2, site.encrypted(), template);
     assert_eq!(again.unwrap(), made);
 }

@@ -24,40 +24,9 @@ fn every_operation<S: strongroom_endpoint_selector::EndpointSelector>(site: &Sit
 #[test]
 fn usage_is_what_the_host_sees() {
     let (site, node) = in_memory(config());
-    node.set_directory(directory("/pool", 1, true));
+    node.set_directory(directory("/pool", true));
     let usage = site.pool.usage(&site.cx()).unwrap();
     assert_eq!((usage.total, usage.free), (ByteSize::gib(4), ByteSize::gib(3)));
-}
-
-#[test]
-fn a_directory_on_another_file_system_than_before_is_an_error_and_no_empty_pool() {
-    let (site, node) = in_memory(config());
-    site.create("v", MIB, DiskFormat::Qcow2, site.encrypted())
-        .unwrap();
-    node.set_directory(directory("/pool", 2, true));
-    for error in every_operation(&site) {
-        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
-        assert!(
-            error.message().contains("main") && error.message().contains("/pool is on another"),
-            "{error}"
-        );
-    }
-    assert_eq!(node.paths().len(), 1, "nothing was made or removed");
-    node.set_directory(directory("/pool", 1, true));
-    assert_eq!(site.get("v").unwrap().unwrap().id, volume("v"));
-}
-
-#[test]
-fn each_host_has_its_own_number_for_the_file_system() {
-    let (mut site, node) = in_memory(config());
-    let other = crate::site::host("node-2", &[strongroom_types::Capability::PlainImages]);
-    other.set_directory(directory("/pool", 77, true));
-    site.hosts.register(other);
-    node.set_directory(directory("/pool", 1, true));
-    for host in ["node-1", "node-2", "node-1"] {
-        let attached = site.pool.attach(&site.cx(), &volume("v"), &host.parse().unwrap());
-        refused(attached, ErrorKind::NotFound, &[host]);
-    }
 }
 
 #[test]
@@ -85,7 +54,7 @@ fn a_read_only_directory_can_be_read_and_not_changed() {
     let (site, node) = in_memory(config());
     site.create("v", MIB, DiskFormat::Qcow2, site.encrypted())
         .unwrap();
-    node.set_directory(directory("/pool", 1, false));
+    node.set_directory(directory("/pool", false));
     let words = &["main", "/pool cannot be written to"];
     refused(
         site.create("w", MIB, DiskFormat::Raw, VolumeKey::Plain),
@@ -112,26 +81,67 @@ fn a_read_only_directory_can_be_read_and_not_changed() {
 }
 
 #[test]
-fn a_mount_point_without_its_mount_is_refused_from_the_start() {
-    let (site, node) = in_memory(config().on_mount_point());
-    node.set_directory(directory("/", 1, true));
-    node.set_directory(directory("/pool", 1, true));
-    for error in every_operation(&site) {
-        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
-        assert!(
-            error.message().contains(
-                "/pool is on the same file system as its parent: nothing is mounted there, or a bind mount"
-            ),
-            "{error}"
-        );
-    }
-    node.set_directory(directory("/pool", 2, true));
-    site.create("v", MIB, DiskFormat::Raw, VolumeKey::Plain).unwrap();
+fn recovery_sweeps_the_directory_and_that_of_the_templates() {
+    let (site, node) = in_memory(config());
+    site.pool.recover(&site.cx()).unwrap();
+    assert_eq!(
+        node.commands(),
+        ["OpenDirectory", "SweepStaging", "MakeDirectory", "SweepStaging"]
+    );
 }
 
 #[test]
-fn recovery_sweeps_the_directory() {
+fn a_directory_without_the_mark_is_an_error_and_no_empty_pool() {
     let (site, node) = in_memory(config());
-    site.pool.recover(&site.cx()).unwrap();
-    assert_eq!(node.commands(), ["OpenDirectory", "SweepStaging"]);
+    site.create("v", MIB, DiskFormat::Qcow2, site.encrypted())
+        .unwrap();
+    for (mark, kind, words) in [
+        (
+            None,
+            ErrorKind::Io,
+            "has no mark of pool main: its file system is not mounted",
+        ),
+        (
+            Some("other"),
+            ErrorKind::WrongDisk,
+            "is the directory of pool other",
+        ),
+    ] {
+        let mut facts = directory("/pool", true);
+        facts.pool = mark.map(|pool| pool.parse().unwrap());
+        node.set_directory(facts);
+        for error in every_operation(&site) {
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(
+                error.message().contains("pool main") && error.message().contains(words),
+                "{error}"
+            );
+        }
+    }
+    assert_eq!(node.paths().len(), 1, "nothing was made or removed");
+    node.set_directory(directory("/pool", true));
+    assert_eq!(site.get("v").unwrap().unwrap().id, volume("v"));
+}
+
+#[test]
+fn preparing_marks_the_directory_and_never_takes_another_pools() {
+    let (site, node) = in_memory(config());
+    let mut blank = directory("/pool", true);
+    blank.pool = None;
+    node.set_directory(blank);
+    refused(site.get("v"), ErrorKind::Io, &["no mark"]);
+    for _ in 0..2 {
+        site.pool.prepare(&site.cx()).unwrap();
+    }
+    assert_eq!(site.get("v").unwrap(), None);
+    let mut other = directory("/pool", true);
+    other.pool = Some("other".parse().unwrap());
+    node.set_directory(other);
+    refused(site.pool.prepare(&site.cx()), ErrorKind::AlreadyExists, &["main"]);
+    node.set_directory(directory("/pool", false));
+    refused(
+        site.pool.prepare(&site.cx()),
+        ErrorKind::PermissionDenied,
+        &["/pool cannot be written to"],
+    );
 }

@@ -3,14 +3,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Barrier;
 use std::thread;
 
-use strongroom_endpoint_selector::Protection;
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::SnapshotAction::{Create, Delete, Restore};
-use strongroom_storage_pool::{ErrorKind, PoolDriver, SourceImage, VolumeContent, VolumeKey};
+use strongroom_storage_pool::{ErrorKind, PoolDriver, VolumeKey};
 use strongroom_types::DiskFormat;
 
-use crate::machine::{Machine, Mount, luks1};
-use crate::site::{MIB, guest, refused, volume};
+use crate::machine::Machine;
+use crate::site::{MIB, guest, refused, unnamed, volume};
 
 #[test]
 fn every_kind_of_volume_is_made_proved_grown_and_removed() {
@@ -84,24 +83,21 @@ fn a_volume_from_a_template_holds_it_and_a_snapshot_brings_it_back() {
         machine.image("one", 0x11, 1 << 20),
         machine.image("two", 0x77, 1 << 20),
     );
-    let content = VolumeContent::Template(SourceImage {
-        path: &one,
-        format: DiskFormat::Raw,
-    });
-    let (key, file) = (luks1(&site.key), "v.luks.qcow2");
+    let content = unnamed(&one);
+    let (key, file) = (site.encrypted(), "v.luks.qcow2");
     site.create_with("v", 2 * MIB, DiskFormat::Qcow2, site.encrypted(), content)
         .unwrap();
-    assert!(machine.holds(file, DiskFormat::Qcow2, key, &one));
+    assert!(machine.holds(&site, "v", key, &one));
     let taken = site.snapshot("v", Create, site.encrypted()).unwrap();
     assert_eq!(taken.snapshots, ["s".parse().unwrap()]);
-    machine.replace(file, key, &two);
+    machine.write(&site, "v", key, &two);
     site.grow("v", 4 * MIB, site.encrypted()).unwrap();
     let restored = site.snapshot("v", Restore, site.encrypted()).unwrap();
     assert_eq!(
         (restored.guest, &restored.snapshots),
         (guest(2 * MIB), &taken.snapshots)
     );
-    assert!(machine.holds(file, DiskFormat::Qcow2, key, &one));
+    assert!(machine.holds(&site, "v", key, &one));
     for _ in 0..2 {
         assert_eq!(
             site.snapshot("v", Delete, site.encrypted()).unwrap().snapshots,
@@ -117,7 +113,7 @@ fn a_volume_from_a_template_holds_it_and_a_snapshot_brings_it_back() {
 
     site.create_with("p", 2 * MIB, DiskFormat::Raw, VolumeKey::Plain, content)
         .unwrap();
-    assert!(machine.holds("p.raw", DiskFormat::Raw, Protection::Plain, &one));
+    assert!(machine.holds(&site, "p", VolumeKey::Plain, &one));
 }
 
 #[test]
@@ -125,10 +121,7 @@ fn a_template_larger_than_the_volume_makes_none() {
     let machine = Machine::new();
     let site = machine.site();
     let large = machine.image("large", 1, 2 << 20);
-    let content = VolumeContent::Template(SourceImage {
-        path: &large,
-        format: DiskFormat::Raw,
-    });
+    let content = unnamed(&large);
     let refusal = site.create_with("v", MIB, DiskFormat::Raw, site.encrypted(), content);
     refused(refusal, ErrorKind::InvalidRequest, &["main", "large"]);
     assert!(machine.files().is_empty());
@@ -203,53 +196,4 @@ fn recovery_removes_unfinished_work_and_keeps_volumes() {
     fs::write(unfinished.join("w.raw"), "half").unwrap();
     site.pool.recover(&site.cx()).unwrap();
     assert_eq!(machine.files(), ["v.raw"]);
-}
-
-#[test]
-fn a_pool_whose_file_system_vanished_is_an_error_and_not_empty() {
-    let machine = Machine::new();
-    let (site, mounted) = (
-        machine.site(),
-        machine.site_with(machine.config().on_mount_point()),
-    );
-    let mount = Mount::tmpfs(machine.pool(), "16m");
-    site.create("v", MIB, DiskFormat::Raw, site.encrypted()).unwrap();
-    drop(mount);
-    for result in [
-        site.get("v").map(drop),
-        site.delete("v"),
-        site.pool.usage(&site.cx()).map(drop),
-    ] {
-        refused(result, ErrorKind::Io, &["main", "another file system"]);
-    }
-    refused(mounted.get("v"), ErrorKind::Io, &["nothing is mounted there"]);
-    assert!(machine.files().is_empty());
-    let mount = Mount::tmpfs(machine.pool(), "16m");
-    assert_eq!(mounted.get("v").unwrap(), None);
-    drop(mount);
-    fs::remove_dir(machine.pool()).unwrap();
-    refused(site.get("v"), ErrorKind::Io, &["main", "not there"]);
-}
-
-#[test]
-fn a_full_file_system_leaves_no_volume() {
-    let machine = Machine::new();
-    let mount = Mount::tmpfs(machine.pool(), "8m");
-    let site = machine.site();
-    site.create("sparse", 1 << 40, DiskFormat::Raw, VolumeKey::Plain)
-        .unwrap();
-    let image = machine.image("image", 3, 12 << 20);
-    let content = VolumeContent::Template(SourceImage {
-        path: &image,
-        format: DiskFormat::Raw,
-    });
-    for format in [DiskFormat::Raw, DiskFormat::Qcow2] {
-        let refusal = site.create_with("v", 12 * MIB, format, site.encrypted(), content);
-        refused(refusal, ErrorKind::NoSpace, &["main", "space"]);
-        assert_eq!(machine.files(), ["sparse.raw"]);
-    }
-    let usage = site.pool.usage(&site.cx()).unwrap();
-    assert_eq!(usage.total.get(), 8 * MIB);
-    assert!(usage.free.get() > 7 * MIB, "{usage:?}");
-    drop(mount);
 }

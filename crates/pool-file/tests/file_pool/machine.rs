@@ -1,18 +1,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use strongroom_endpoint_selector::{
-    CompareContent, Disk, DiskLocation, Endpoint, HostAnswer, HostCommand, Protection, RegisteredEndpoints,
+    CompareContent, Disk, DiskLocation, Endpoint, HostAnswer, HostCommand, RegisteredEndpoints,
     ReplaceContent, Sameness, SourceImage,
 };
 use strongroom_exec::{CommandSpec, Program, Runner, SystemRunner, Watch};
 use strongroom_host_agent::{HostAgent, ToolPaths};
 use strongroom_pool_file::FilePoolConfig;
-use strongroom_types::{Call, DiskFormat, EncryptionFormat};
+use strongroom_storage_pool::{Attachment, PoolDriver, VolumeKey};
+use strongroom_types::{Call, DiskFormat, EncryptionFormat, HostFacts};
 use tempfile::TempDir;
 
-use crate::site::Site;
+use crate::site::{Site, volume};
 
 /// This machine with a pool directory and the real tools.
 #[derive(Debug)]
@@ -21,25 +22,35 @@ pub(crate) struct Machine {
     agent: Arc<HostAgent>,
 }
 
+/// An agent on this machine, as every program on it has one of its own.
+pub(crate) fn agent() -> Arc<HostAgent> {
+    static PROBED: OnceLock<HostFacts> = OnceLock::new();
+    let agent = HostAgent::new(
+        "here".parse().unwrap(),
+        ToolPaths::system(),
+        Arc::new(SystemRunner::new()),
+    );
+    let facts = PROBED.get_or_init(|| {
+        let scratch = tempfile::tempdir().unwrap();
+        agent.probe(&Call::new(), scratch.path()).unwrap()
+    });
+    assert!(
+        facts.capabilities.encryption_supported(),
+        "this test needs qemu-img and cryptsetup (Debian: qemu-utils, cryptsetup-bin): {:?}",
+        facts.capabilities
+    );
+    agent.restore(facts.clone());
+    agent.reach("main".parse().unwrap());
+    Arc::new(agent)
+}
+
 impl Machine {
     pub(crate) fn new() -> Self {
         let place = tempfile::tempdir().unwrap();
         fs::create_dir(place.path().join("pool")).unwrap();
-        let agent = HostAgent::new(
-            "here".parse().unwrap(),
-            ToolPaths::system(),
-            Arc::new(SystemRunner::new()),
-        );
-        agent.reach("main".parse().unwrap());
-        let facts = agent.probe(&Call::new(), place.path()).unwrap();
-        assert!(
-            facts.capabilities.encryption_supported(),
-            "this test needs qemu-img and cryptsetup (Debian: qemu-utils, cryptsetup-bin): {:?}",
-            facts.capabilities
-        );
         Self {
             place,
-            agent: Arc::new(agent),
+            agent: agent(),
         }
     }
 
@@ -61,19 +72,33 @@ impl Machine {
     }
 
     pub(crate) fn site_with(&self, config: FilePoolConfig) -> Site<RegisteredEndpoints> {
+        let site = Self::unprepared(config, self.agent.clone());
+        site.pool.prepare(&site.cx()).unwrap();
+        site
+    }
+
+    /// Another program with the same pool, and an agent of its own.
+    pub(crate) fn another(&self) -> Site<RegisteredEndpoints> {
+        Self::unprepared(self.config(), agent())
+    }
+
+    pub(crate) fn unprepared(config: FilePoolConfig, agent: Arc<HostAgent>) -> Site<RegisteredEndpoints> {
         let mut hosts = RegisteredEndpoints::new();
-        hosts.register(self.agent.clone());
+        hosts.register(agent);
         Site::new(config, hosts)
     }
 
-    /// The names in the pool.
+    /// The names in the pool, but for its mark and the directory of its templates.
     pub(crate) fn files(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.pool()).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
+        let own = [".strongroom-pool", "templates", "lost+found"];
+        let mut names = names(&self.pool());
+        names.retain(|name| !own.contains(&name.as_str()));
         names
+    }
+
+    /// The names in the directory of the templates.
+    pub(crate) fn templates(&self) -> Vec<String> {
+        names(&self.pool().join("templates"))
     }
 
     /// A raw image of this size whose sectors all differ from `seed` to `seed`.
@@ -86,30 +111,33 @@ impl Machine {
         path
     }
 
-    pub(crate) fn replace(&self, file: &str, protection: Protection<'_>, image: &Path) {
-        let location = DiskLocation::File(self.pool().join(file));
-        let disk = Disk::new(&location, DiskFormat::Qcow2, protection);
-        let source = SourceImage {
-            path: image,
-            format: DiskFormat::Raw,
-        };
-        self.run(ReplaceContent::new(disk, source.into()));
+    /// Writes an image into a volume, as a guest would.
+    #[track_caller]
+    pub(crate) fn write(
+        &self,
+        site: &Site<RegisteredEndpoints>,
+        name: &str,
+        key: VolumeKey<'_>,
+        image: &Path,
+    ) {
+        let at = attached(site, name);
+        let source = SourceImage::new(image, DiskFormat::Raw);
+        self.run(ReplaceContent::new(disk(&at, key), source.into()));
     }
 
+    /// Whether a guest reads this image and then zeros.
+    #[track_caller]
     pub(crate) fn holds(
         &self,
-        file: &str,
-        format: DiskFormat,
-        protection: Protection<'_>,
+        site: &Site<RegisteredEndpoints>,
+        name: &str,
+        key: VolumeKey<'_>,
         image: &Path,
     ) -> bool {
-        let location = DiskLocation::File(self.pool().join(file));
-        let disk = Disk::new(&location, format, protection);
-        let source = SourceImage {
-            path: image,
-            format: DiskFormat::Raw,
-        };
-        self.run(CompareContent::new(disk, source.into())) == HostAnswer::Compared(Sameness::Identical)
+        let at = attached(site, name);
+        let source = SourceImage::new(image, DiskFormat::Raw);
+        self.run(CompareContent::new(disk(&at, key), source.into()))
+            == HostAnswer::Compared(Sameness::Identical)
     }
 
     #[track_caller]
@@ -118,11 +146,32 @@ impl Machine {
     }
 }
 
-pub(crate) fn luks1(key: &strongroom_secret::Passphrase) -> Protection<'_> {
-    Protection::Luks {
-        format: EncryptionFormat::Luks1,
-        key,
-    }
+/// Where a volume is for a guest.
+#[track_caller]
+pub(crate) fn attached(site: &Site<RegisteredEndpoints>, name: &str) -> Attachment {
+    let host = "here".parse().unwrap();
+    site.pool.attach(&site.cx(), &volume(name), &host).unwrap()
+}
+
+fn disk<'a>(at: &'a Attachment, key: VolumeKey<'a>) -> Disk<'a> {
+    let protection = match key {
+        VolumeKey::Plain => strongroom_endpoint_selector::Protection::Plain,
+        VolumeKey::Encrypted(key) => strongroom_endpoint_selector::Protection::Luks {
+            format: EncryptionFormat::Luks1,
+            key,
+        },
+    };
+    let location: &DiskLocation = &at.location;
+    Disk::new(location, at.format, protection).on(at.base.as_ref().map(|base| base.source()))
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
 }
 
 /// A small file system that is mounted until it is dropped.
@@ -138,6 +187,23 @@ impl Mount {
         );
         Self(at)
     }
+
+    /// An ext4 in a file, through a loop device. All of it is there for files.
+    pub(crate) fn ext4(at: PathBuf, image: &Path, bytes: u64) -> Self {
+        fs::File::create_new(image).unwrap().set_len(bytes).unwrap();
+        let image = image.to_str().unwrap();
+        run("mkfs.ext4", &["-q", "-F", "-m", "0", "-O", "^has_journal", image]);
+        run("mount", &["-o", "loop", image, at.to_str().unwrap()]);
+        Self(at)
+    }
+
+    pub(crate) fn writable(&self) {
+        run("mount", &["-o", "remount,rw", self.0.to_str().unwrap()]);
+    }
+
+    pub(crate) fn read_only(&self) {
+        run("mount", &["-o", "remount,ro", self.0.to_str().unwrap()]);
+    }
 }
 
 impl Drop for Mount {
@@ -148,7 +214,8 @@ impl Drop for Mount {
 
 #[track_caller]
 fn run(tool: &str, args: &[&str]) {
-    let program = Program::find(tool).unwrap_or_else(|e| panic!("{e}; it is in Debian's package mount"));
+    let program =
+        Program::find(tool).unwrap_or_else(|e| panic!("{e}; it is in Debian's packages mount and e2fsprogs"));
     let command = CommandSpec::new(program).args(args);
     let done = SystemRunner::new().run(&command, &Watch::nobody()).unwrap();
     assert_eq!(done.code, 0, "{tool} {args:?} (run the tests as root): {done:?}");

@@ -8,9 +8,18 @@
 )]
 
 mod answers;
+mod clone;
+mod conformance;
 mod create;
 mod directory;
+mod faults;
+mod full;
 mod hosts;
 mod life;
 mod machine;
+mod midway;
+mod mount;
+mod overlay;
+mod processes;
+mod provisioning;
 mod site;

@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 
 use strongroom_endpoint_selector::fake::MemoryEndpoint;
@@ -5,10 +6,12 @@ use strongroom_endpoint_selector::{DirectoryFacts, EndpointSelector, RegisteredE
 use strongroom_pool_file::{FilePool, FilePoolConfig};
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::{
-    CreateVolume, ErrorKind, OpContext, PoolDriver, PoolError, ResizeVolume, SnapshotAction, SnapshotVolume,
-    Volume, VolumeContent, VolumeKey,
+    CloneKey, CloneVolume, CreateVolume, ErrorKind, FlattenVolume, OpContext, PoolDriver, PoolError,
+    ResizeVolume, SnapshotAction, SnapshotVolume, SourceImage, Template, Volume, VolumeContent, VolumeKey,
 };
-use strongroom_types::{ByteSize, Call, Capability, DiskFormat, Finding, GuestSize, HostFacts, VolumeId};
+use strongroom_types::{
+    ByteSize, Call, Capability, DiskFormat, Finding, GuestSize, HostFacts, TemplateId, VolumeId,
+};
 
 pub(crate) const MIB: u64 = 1 << 20;
 
@@ -33,13 +36,27 @@ pub(crate) fn host(name: &str, capabilities: &[Capability]) -> Arc<MemoryEndpoin
             .capabilities
             .record(*capability, Finding::Works("seen".into()));
     }
-    Arc::new(MemoryEndpoint::new(facts))
+    let node = Arc::new(MemoryEndpoint::new(facts));
+    node.set_directory(directory("/pool", true));
+    node
 }
 
-/// What a directory is that is on this file system.
-pub(crate) fn directory(path: &str, file_system: u64, writable: bool) -> DirectoryFacts {
+/// What a directory is that was prepared for pool `main`.
+pub(crate) fn directory(path: &str, writable: bool) -> DirectoryFacts {
     let (total, free) = (ByteSize::gib(4), ByteSize::gib(3));
-    DirectoryFacts::new(path.into(), file_system, "ext4".into(), total, free, writable)
+    let mut facts = DirectoryFacts::new(path.into(), 1, "ext4".into(), total, free, writable);
+    facts.pool = Some("main".parse().unwrap());
+    facts
+}
+
+/// A raw image that is no pool's, for one volume.
+pub(crate) fn unnamed(path: &Path) -> VolumeContent<'_> {
+    VolumeContent::Template(Template::unnamed(SourceImage::new(path, DiskFormat::Raw)))
+}
+
+/// A raw image that the pool keeps by this name.
+pub(crate) fn named<'a>(template: &'a TemplateId, path: &'a Path) -> Template<'a> {
+    Template::named(template, SourceImage::new(path, DiskFormat::Raw))
 }
 
 /// A pool, the hosts that it may ask, a call and a key.
@@ -59,6 +76,7 @@ pub(crate) fn in_memory(config: FilePoolConfig) -> (Site<RegisteredEndpoints>, A
             Capability::PlainImages,
             Capability::Qcow2Luks,
             Capability::RawLuks1,
+            Capability::EncryptedOverlay,
         ],
     );
     let mut hosts = RegisteredEndpoints::new();
@@ -120,6 +138,32 @@ impl<S: EndpointSelector> Site<S> {
     pub(crate) fn grow(&self, name: &str, to: u64, key: VolumeKey<'_>) -> Result<Volume, PoolError> {
         self.pool
             .grow(&self.cx(), &ResizeVolume::new(&volume(name), guest(to), key))
+    }
+
+    pub(crate) fn shrink(&self, name: &str, to: u64, key: VolumeKey<'_>) -> Result<Volume, PoolError> {
+        self.pool
+            .shrink(&self.cx(), &ResizeVolume::new(&volume(name), guest(to), key))
+    }
+
+    pub(crate) fn clone(
+        &self,
+        source: &str,
+        source_key: VolumeKey<'_>,
+        name: &str,
+        key: VolumeKey<'_>,
+    ) -> Result<Volume, PoolError> {
+        let (source, name) = (volume(source), volume(name));
+        let request = CloneVolume::new(&source, source_key, &name, CloneKey::Own(key));
+        self.pool.clone_volume(&self.cx(), &request)
+    }
+
+    pub(crate) fn flatten(&self, name: &str, key: VolumeKey<'_>) -> Result<Volume, PoolError> {
+        self.pool
+            .flatten(&self.cx(), &FlattenVolume::new(&volume(name), key))
+    }
+
+    pub(crate) fn forget(&self, template: &str) -> Result<(), PoolError> {
+        self.pool.forget_template(&self.cx(), &template.parse().unwrap())
     }
 
     pub(crate) fn snapshot(

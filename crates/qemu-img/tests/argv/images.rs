@@ -1,5 +1,6 @@
 use expect_test::expect;
 use strongroom_qemu_img::{Image, ImageFormat, Info, Location, Map};
+use strongroom_types::DeviceSize;
 
 use crate::{bytes, key, pin, shown, spec};
 
@@ -50,6 +51,20 @@ fn an_encrypted_image_says_so_and_names_its_key() {
         --
         driver=qcow2,file.driver=file,file.filename=/d/a.qcow2,encrypt.format=luks,encrypt.key-secret=sec0,backing=
     "#]],
+    );
+    pin(
+        &Map::of(&Image::luks(
+            Location::beginning("/dev/vg/lv", DeviceSize::new(1 << 20).unwrap()),
+            &key,
+        )),
+        expect![[r#"
+            map
+            --object secret,id=sec0,file=/proc/self/fd/900
+            --output=json
+            --image-opts
+            --
+            driver=luks,file.driver=raw,file.size=1048576,file.file.driver=host_device,file.file.filename=/dev/vg/lv,key-secret=sec0
+        "#]],
     );
     pin(
         &Map::of(&Image::luks(Location::block("/dev/vg/lv"), &key)),

@@ -6,6 +6,7 @@ mod creation;
 mod images;
 mod metadata;
 mod overlays;
+mod parts;
 mod refusals;
 
 use std::ffi::OsStr;

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use strongroom_qemu_img::{
     Amend, Bitmap, BitmapName, Check, Commit, Convert, ConvertOptions, Create, Image, KeyDerivation, Layout,
-    LuksOptions, Map, NewImage, Preallocation, Qcow2Options, Rebase, Refusal, Repair, Resize, Snapshot,
-    SnapshotName,
+    Location, LuksOptions, Map, NewImage, Preallocation, Qcow2Options, Rebase, Refusal, Repair, Resize,
+    Snapshot, SnapshotName,
 };
-use strongroom_types::ByteSize;
+use strongroom_types::{ByteSize, DeviceSize};
 
 use crate::{bytes, key, refused, shown, size};
 
@@ -56,6 +56,8 @@ fn flags_for_what_they_cannot_say() {
         refused(&Map::of(&shared)),
         Refusal::FlagsCannotSay { .. }
     ));
+    let beginning = Image::raw(Location::beginning("/dev/vg/lv", DeviceSize::new(512).unwrap())).by_flags();
+    assert!(matches!(refused(&Map::of(&beginning)), Refusal::Beginning { .. }));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use strongroom_qemu_img::{
     Amend, Convert, ConvertOptions, Image, KeyDerivation, Layout, Location, Map, NewImage, Qcow2Options,
     QemuImgError, Refusal, Resize,
 };
-use strongroom_types::{Call, PayloadOffset};
+use strongroom_types::{Call, DeviceSize, PayloadOffset};
 
 use crate::{KEY, LUKS, Lab, OTHER_KEY, SIZE, has_canary, run, same, size, tool};
 
@@ -118,4 +118,45 @@ fn a_device_is_as_large_as_it_is() {
     assert_eq!(LUKS.len() as u64, SIZE + PayloadOffset::LUKS1_QEMU.get());
     assert!(has_canary(&lab.path("template")));
     assert!(same(&Image::raw(Location::block(&plain.0)), &image));
+}
+
+#[test]
+fn only_the_beginning_of_a_device_is_read_and_written_where_only_that_is_the_image() {
+    let lab = Lab::new();
+    let behind = vec![0xcc; 1 << 20];
+    let (luks, plain) = (LUKS.to_vec(), vec![0; SIZE as usize]);
+    for (number, content) in [luks, plain].iter().enumerate() {
+        let whole = [content.as_slice(), behind.as_slice()].concat();
+        let Some(device) = Loop::on(&lab.write(&number.to_string(), &whole)) else {
+            return;
+        };
+        let bytes = DeviceSize::new(content.len() as u64).unwrap();
+        let place = Location::beginning(&device.0, bytes);
+        let other = Image::raw(lab.write("other", &vec![7; SIZE as usize]));
+        let fast = ConvertOptions::fast();
+        if number == 0 {
+            let image = Image::luks(place.clone(), &KEY);
+            assert_eq!(tool().info(&image, &Call::new()).unwrap().virtual_size, SIZE);
+            tool().prove_key(&image, &Call::new()).unwrap();
+            run(&Amend::add_key(&image, &OTHER_KEY, KeyDerivation::Fast)).unwrap();
+            tool()
+                .convert(&Convert::new(&other, &image).options(fast), &Call::new())
+                .unwrap();
+            assert!(same(&other, &image));
+        } else {
+            let image = Image::raw(place.clone());
+            assert_eq!(tool().info(&image, &Call::new()).unwrap().virtual_size, SIZE);
+            tool()
+                .convert(&Convert::new(&other, &image).options(fast), &Call::new())
+                .unwrap();
+            assert!(same(&other, &image));
+        }
+        let after = std::fs::read(&device.0).unwrap();
+        assert!(after.get(content.len()..) == Some(&behind));
+
+        let more = DeviceSize::new(whole.len() as u64 + 512).unwrap();
+        let too_much = Image::raw(Location::beginning(&device.0, more)).opaque();
+        let refused = run(&Map::of(&too_much)).unwrap_err();
+        assert!(matches!(refused, QemuImgError::Failed { .. }), "{refused:?}");
+    }
 }

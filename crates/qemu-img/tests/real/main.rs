@@ -8,6 +8,7 @@ mod devices;
 mod failures;
 mod keys;
 mod overlays;
+mod parts;
 mod paths;
 mod sizes;
 mod snapshots;

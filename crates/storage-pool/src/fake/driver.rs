@@ -1,14 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::cmp::Ordering;
 
-use strongroom_endpoint_selector::{DiskLocation, ErrorKind, SnapshotAction};
-use strongroom_types::{HostId, PoolId, VolumeId};
+use strongroom_endpoint_selector::{BaseImage, DiskLocation, ErrorKind};
+use strongroom_types::{DiskFormat, HostId, PoolId, TemplateId, VolumeId};
 
 use super::MemoryPool;
-use super::volume::{Change, FakeVolume, device, fingerprint};
+use super::volume::{FakeVolume, fingerprint};
 use crate::{
-    Attachment, Capabilities, CreateVolume, OpContext, PoolDriver, PoolError, PoolUsage, ResizeVolume,
-    SnapshotVolume, Volume, VolumeContent,
+    Attachment, Capabilities, CloneVolume, CreateVolume, FlattenVolume, LimitVolume, OpContext, PoolDriver,
+    PoolError, PoolUsage, ResizeVolume, SnapshotGroup, SnapshotVolume, Volume,
 };
 
 #[deny(clippy::missing_trait_methods)]
@@ -21,6 +20,13 @@ impl PoolDriver for MemoryPool {
         self.capabilities.clone()
     }
 
+    fn prepare(&self, cx: &OpContext<'_>) -> Result<(), PoolError> {
+        self.run(cx, "prepare", None, |state| {
+            state.owner = Some(self.pool.clone());
+            Ok(())
+        })
+    }
+
     fn usage(&self, cx: &OpContext<'_>) -> Result<PoolUsage, PoolError> {
         self.run(cx, "usage", None, |state| {
             Ok(PoolUsage::new(self.total, self.free(state)))
@@ -28,57 +34,8 @@ impl PoolDriver for MemoryPool {
     }
 
     fn create(&self, cx: &OpContext<'_>, request: &CreateVolume<'_>) -> Result<Volume, PoolError> {
-        const CREATE: &str = "create";
-        self.run(cx, CREATE, Some(request.volume), |state| {
-            if !self.capabilities.formats.contains(&request.format) {
-                let message = format!("pool {} makes no {} volumes", self.pool, request.format);
-                return Err(PoolError::unsupported(CREATE, message));
-            }
-            let content = match request.content {
-                VolumeContent::Blank => None,
-                VolumeContent::Template(template) if self.capabilities.templates => {
-                    Some(template.image.path.to_owned())
-                }
-                _ => {
-                    let message = format!("pool {} makes no volumes with this content", self.pool);
-                    return Err(PoolError::unsupported(CREATE, message));
-                }
-            };
-            let encryption = self.host_side(cx, CREATE, request.format, request.key)?;
-            let key = fingerprint(&self.fingerprints, request.key);
-            if let Some(there) = state.volumes.get(request.volume) {
-                let same = there.facts.guest == request.guest
-                    && there.facts.format == request.format
-                    && there.key.is_some() == key.is_some();
-                if !same {
-                    let message = format!("pool {} has another volume {}", self.pool, request.volume);
-                    return Err(PoolError::new(ErrorKind::AlreadyExists, CREATE, message));
-                }
-                there.open(CREATE, key)?;
-                return Ok(there.facts());
-            }
-            let change = Change {
-                operation: CREATE,
-                rule: self.capabilities.sizes,
-            };
-            let device = device(change, request.format, encryption, request.guest)?;
-            self.room(
-                CREATE,
-                state,
-                strongroom_types::ByteSize::default(),
-                device.bytes(),
-            )?;
-            let id = request.volume.clone();
-            let mut facts = Volume::new(id.clone(), request.format, encryption, request.guest, device);
-            facts.allocated = device.bytes();
-            let volume = FakeVolume {
-                facts,
-                key,
-                content,
-                snapshots: BTreeMap::new(),
-                attached: BTreeSet::new(),
-            };
-            Ok(state.volumes.entry(id).or_insert(volume).facts())
+        self.run(cx, "create", Some(request.volume), |state| {
+            self.make(cx, state, request)
         })
     }
 
@@ -102,9 +59,13 @@ impl PoolDriver for MemoryPool {
                 let message = format!("host {host} does not reach pool {}", self.pool);
                 return Err(PoolError::unsupported("attach", message));
             }
-            let path = PathBuf::from(format!("/memory/{}/{volume}", self.pool));
-            let location = DiskLocation::File(path);
-            let attachment = Attachment::new(location, there.facts.format, there.facts.encryption);
+            let location = DiskLocation::File(self.path(there));
+            let mut attachment = Attachment::new(location, there.facts.format, there.facts.encryption);
+            attachment.base = there.facts.overlay_of.as_ref().map(|template| {
+                let path = format!("/memory/{}/templates/{template}", self.pool);
+                BaseImage::new(path, DiskFormat::Raw)
+            });
+            attachment.discard = self.capabilities.discard;
             if let Some(there) = state.volumes.get_mut(volume) {
                 there.attached.insert(host.clone());
             }
@@ -122,63 +83,79 @@ impl PoolDriver for MemoryPool {
     }
 
     fn grow(&self, cx: &OpContext<'_>, request: &ResizeVolume<'_>) -> Result<Volume, PoolError> {
-        const GROW: &str = "grow";
-        self.run(cx, GROW, Some(request.volume), |state| {
-            if !self.capabilities.grow {
-                let message = format!("pool {} does not grow volumes", self.pool);
-                return Err(PoolError::unsupported(GROW, message));
-            }
-            let before = self.existing(GROW, state, request.volume)?;
-            self.host_side(cx, GROW, before.facts.format, request.key)?;
-            before.open(GROW, fingerprint(&self.fingerprints, request.key))?;
-            if request.to < before.facts.guest {
-                let (id, size, to) = (request.volume, before.facts.guest.get(), request.to.get());
-                let message = format!("volume {id} has {size} bytes and would lose some at {to}");
-                return Err(PoolError::new(ErrorKind::InvalidRequest, GROW, message));
-            }
-            let after = self.resized(GROW, state, before, request.to)?;
+        self.run(cx, "grow", Some(request.volume), |state| {
+            self.able("grow", self.capabilities.grow, "does not grow volumes")?;
+            self.resize(cx, "grow", state, request, Ordering::Greater)
+        })
+    }
+
+    fn shrink(&self, cx: &OpContext<'_>, request: &ResizeVolume<'_>) -> Result<Volume, PoolError> {
+        self.run(cx, "shrink", Some(request.volume), |state| {
+            self.able("shrink", self.capabilities.shrink, "does not shrink volumes")?;
+            self.resize(cx, "shrink", state, request, Ordering::Less)
+        })
+    }
+
+    fn snapshot(&self, cx: &OpContext<'_>, request: &SnapshotVolume<'_>) -> Result<Volume, PoolError> {
+        self.run(cx, "snapshot", Some(request.volume), |state| {
+            self.act(cx, state, request)
+        })
+    }
+
+    fn snapshot_group(
+        &self,
+        cx: &OpContext<'_>,
+        request: &SnapshotGroup<'_>,
+    ) -> Result<Vec<Volume>, PoolError> {
+        self.run(cx, "snapshot_group", None, |state| {
+            self.take_all(cx, state, request)
+        })
+    }
+
+    fn clone_volume(&self, cx: &OpContext<'_>, request: &CloneVolume<'_>) -> Result<Volume, PoolError> {
+        self.run(cx, "clone_volume", Some(request.volume), |state| {
+            self.clone_of(cx, state, request)
+        })
+    }
+
+    fn flatten(&self, cx: &OpContext<'_>, request: &FlattenVolume<'_>) -> Result<Volume, PoolError> {
+        const FLATTEN: &str = "flatten";
+        self.run(cx, FLATTEN, Some(request.volume), |state| {
+            let there = self.existing(FLATTEN, state, request.volume)?;
+            let can = self.capabilities.overlays.contains(&there.facts.format);
+            self.able(FLATTEN, can, "makes no overlays, so there are none to flatten")?;
+            self.host_side(cx, FLATTEN, there.facts.format, request.key)?;
+            there.open(FLATTEN, fingerprint(&state.fingerprints, request.key))?;
+            there.closed(FLATTEN)?;
+            let mut after = there.clone();
+            after.facts.overlay_of = None;
             let facts = after.facts();
             state.volumes.insert(request.volume.clone(), after);
             Ok(facts)
         })
     }
 
-    fn snapshot(&self, cx: &OpContext<'_>, request: &SnapshotVolume<'_>) -> Result<Volume, PoolError> {
-        const SNAPSHOT: &str = "snapshot";
-        self.run(cx, SNAPSHOT, Some(request.volume), |state| {
-            let before = self.existing(SNAPSHOT, state, request.volume)?;
-            if !self.capabilities.snapshot_offline.contains(&before.facts.format) {
-                let message = format!("pool {} keeps no snapshots of {}", self.pool, before.facts.format);
-                return Err(PoolError::unsupported(SNAPSHOT, message));
+    fn limit(&self, cx: &OpContext<'_>, request: &LimitVolume<'_>) -> Result<(), PoolError> {
+        self.run(cx, "limit", Some(request.volume), |state| {
+            self.able("limit", self.capabilities.qos, "does not limit volumes")?;
+            self.existing("limit", state, request.volume)?;
+            if let Some(there) = state.volumes.get_mut(request.volume) {
+                there.limits = request.limits;
             }
-            self.host_side(cx, SNAPSHOT, before.facts.format, request.key)?;
-            before.open(SNAPSHOT, fingerprint(&self.fingerprints, request.key))?;
-            if let Some(host) = before.attached.first() {
-                let message = format!("volume {} is attached to {host}; detach it first", request.volume);
-                return Err(PoolError::new(ErrorKind::Busy, SNAPSHOT, message));
+            Ok(())
+        })
+    }
+
+    fn forget_template(&self, cx: &OpContext<'_>, template: &TemplateId) -> Result<(), PoolError> {
+        const FORGET: &str = "forget_template";
+        self.run(cx, FORGET, None, |state| {
+            let mut volumes = state.volumes.values();
+            if let Some(user) = volumes.find(|v| v.facts.overlay_of.as_ref() == Some(template)) {
+                let message = format!("volume {} still reads from template {template}", user.facts.id);
+                return Err(PoolError::new(ErrorKind::Busy, FORGET, message));
             }
-            let mut after = before.clone();
-            match request.action {
-                SnapshotAction::Create => {
-                    let state = (before.facts.guest, before.content.clone());
-                    after.snapshots.entry(request.snapshot.clone()).or_insert(state);
-                }
-                SnapshotAction::Delete => {
-                    after.snapshots.remove(request.snapshot);
-                }
-                SnapshotAction::Restore => {
-                    let (guest, content) = before.snapshots.get(request.snapshot).ok_or_else(|| {
-                        let message =
-                            format!("volume {} has no snapshot {}", request.volume, request.snapshot);
-                        PoolError::new(ErrorKind::NotFound, SNAPSHOT, message)
-                    })?;
-                    after = self.resized(SNAPSHOT, state, before, *guest)?;
-                    after.content.clone_from(content);
-                }
-            }
-            let facts = after.facts();
-            state.volumes.insert(request.volume.clone(), after);
-            Ok(facts)
+            state.templates.remove(template);
+            Ok(())
         })
     }
 

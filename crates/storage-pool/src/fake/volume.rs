@@ -1,13 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use strongroom_endpoint_selector::ErrorKind;
 use strongroom_types::{
     DeviceSize, DiskFormat, EncryptionFormat, Geometry, GuestSize, HostId, PayloadOffset, SnapshotId,
 };
 
-use crate::{PoolError, SizeRule, Volume, VolumeKey};
+use crate::{PoolError, QosLimits, SizeRule, Volume, VolumeKey};
 
 /// What the fake keeps of a volume.
 #[derive(Debug, Clone)]
@@ -18,6 +18,7 @@ pub(super) struct FakeVolume {
     pub(super) content: Option<PathBuf>,
     pub(super) snapshots: BTreeMap<SnapshotId, (GuestSize, Option<PathBuf>)>,
     pub(super) attached: BTreeSet<HostId>,
+    pub(super) limits: QosLimits,
 }
 
 /// Which operation computes a size, and by which rule.
@@ -65,6 +66,18 @@ pub(super) fn device(
 }
 
 impl FakeVolume {
+    /// A volume that nobody has attached.
+    pub(super) fn new(facts: Volume, key: Option<u64>, content: Option<PathBuf>) -> Self {
+        Self {
+            facts,
+            key,
+            content,
+            snapshots: BTreeMap::new(),
+            attached: BTreeSet::new(),
+            limits: QosLimits::default(),
+        }
+    }
+
     pub(super) fn facts(&self) -> Volume {
         let mut facts = self.facts.clone();
         facts.snapshots = self.snapshots.keys().cloned().collect();
@@ -89,11 +102,61 @@ impl FakeVolume {
         Err(PoolError::new(kind, operation, message))
     }
 
+    /// Fails while a host has the volume.
+    pub(super) fn closed(&self, operation: &'static str) -> Result<(), PoolError> {
+        let Some(host) = self.attached.first() else {
+            return Ok(());
+        };
+        let message = format!("volume {} is attached to {host}; detach it first", self.facts.id);
+        Err(PoolError::new(ErrorKind::Busy, operation, message))
+    }
+
     pub(super) fn resize(&mut self, change: Change, to: GuestSize) -> Result<(), PoolError> {
         let device = device(change, self.facts.format, self.facts.encryption, to)?;
         self.facts.guest = to;
         self.facts.device = device;
         self.facts.allocated = device.bytes();
         Ok(())
+    }
+
+    /// The bytes as whoever sees the storage sees them.
+    pub(super) fn stored(&self, image: impl Fn(&Path) -> Vec<u8>) -> Vec<u8> {
+        let length = usize::try_from(self.facts.device.get()).unwrap_or(usize::MAX);
+        let mut stored = match (self.facts.format, self.facts.encryption) {
+            (DiskFormat::Raw, None) => Vec::new(),
+            (DiskFormat::Raw, Some(luks)) => {
+                // The magic and the version: LUKS1 On-Disk Format Specification 1.2.3, 2.1.
+                let version = if luks == EncryptionFormat::Luks1 { 1 } else { 2 };
+                vec![b'L', b'U', b'K', b'S', 0xba, 0xbe, 0, version]
+            }
+            // Magic, version, and the encryption method at byte 32: docs/interop/qcow2.rst of QEMU.
+            (_, encryption) => {
+                let mut header = b"QFI\xfb\0\0\0\x03".to_vec();
+                header.resize(35, 0);
+                header.push(if encryption.is_some() { 2 } else { 0 });
+                header.resize(512, 0);
+                header
+            }
+        };
+        match (self.key, &self.content) {
+            (Some(key), content) => noise((key, content), &mut stored, length),
+            (None, Some(path)) if self.facts.overlay_of.is_none() => stored.extend(image(path)),
+            (None, _) => {}
+        }
+        stored
+    }
+}
+
+/// Fills up to `length` with bytes that follow from the seed and do not repeat.
+fn noise(seed: impl std::hash::Hash, into: &mut Vec<u8>, length: usize) {
+    let hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
+    let mut state = hasher.hash_one(seed) | 1;
+    while into.len() < length {
+        // Marsaglia, "Xorshift RNGs" (2003): the period is 2^64 - 1.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let left = length.saturating_sub(into.len()).min(8);
+        into.extend(state.to_be_bytes().iter().take(left));
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use strongroom_endpoint_selector::fake::MemoryEndpoint;
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::{
-    Capabilities, CreateVolume, Encryption, ErrorKind, PoolDriver, SizeRule, SourceImage, VolumeContent,
-    VolumeKey,
+    Capabilities, CreateVolume, Encryption, ErrorKind, PoolDriver, SizeRule, SourceImage, Template,
+    VolumeContent, VolumeKey,
 };
 use strongroom_types::{ByteSize, Capability, DiskFormat, EncryptionFormat};
 
@@ -178,13 +178,13 @@ fn a_format_or_a_template_that_the_pool_does_not_have_is_refused() {
         path: Path::new("/templates/t"),
         format: DiskFormat::Raw,
     };
-    let from = VolumeContent::Template(source);
+    let from = VolumeContent::Template(Template::unnamed(source));
     let id = volume("v");
     let request = CreateVolume::new(&id, guest(MIB), DiskFormat::Raw, VolumeKey::Plain, from);
     refused(
         site.pool.create(&site.cx(), &request),
         ErrorKind::Unsupported,
-        &["templates"],
+        &["from a template"],
     );
     assert_eq!(site.get("v"), None);
 

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use strongroom_storage_pool::{
-    Attachment, Capabilities, CreateVolume, ErrorKind, OpContext, PoolDriver, PoolError, PoolUsage,
-    ResizeVolume, SnapshotAction, SnapshotVolume, Volume, VolumeContent, VolumeKey,
+    Attachment, Capabilities, CloneKey, CloneVolume, CreateVolume, ErrorKind, FlattenVolume, LimitVolume,
+    OpContext, PoolDriver, PoolError, PoolUsage, QosLimits, ResizeVolume, SnapshotAction, SnapshotGroup,
+    SnapshotVolume, Volume, VolumeContent, VolumeKey,
 };
 use strongroom_types::{DiskFormat, HostId, PoolId, VolumeId};
 
@@ -10,10 +11,11 @@ use crate::site::{MIB, Site, guest, pool, refused, volume};
 
 /// Calls every method once, by static dispatch on the type that is given.
 fn every_method<D: PoolDriver>(driver: &D, cx: &OpContext<'_>) {
-    let (id, host) = (volume("v"), "node-1".parse().unwrap());
+    let (id, copy, host) = (volume("v"), volume("w"), "node-1".parse().unwrap());
     let snapshot = "s".parse().unwrap();
     assert_eq!(driver.pool().as_str(), "gold");
     assert!(driver.capabilities().grow);
+    driver.prepare(cx).unwrap();
     driver.usage(cx).unwrap();
     let request = CreateVolume::new(
         &id,
@@ -31,11 +33,27 @@ fn every_method<D: PoolDriver>(driver: &D, cx: &OpContext<'_>) {
         .unwrap();
     let request = SnapshotVolume::new(&id, &snapshot, SnapshotAction::Create, VolumeKey::Plain);
     driver.snapshot(cx, &request).unwrap();
+    let clone = CloneVolume::new(&id, VolumeKey::Plain, &copy, CloneKey::Shared);
+    driver.clone_volume(cx, &clone).unwrap();
+    driver
+        .flatten(cx, &FlattenVolume::new(&copy, VolumeKey::Plain))
+        .unwrap();
+    driver
+        .shrink(cx, &ResizeVolume::new(&copy, guest(MIB), VolumeKey::Plain))
+        .unwrap();
+    let both = [(&id, VolumeKey::Plain), (&copy, VolumeKey::Plain)];
+    driver
+        .snapshot_group(cx, &SnapshotGroup::new(&both, &"g".parse().unwrap()))
+        .unwrap();
+    let limits = QosLimits::default();
+    driver.limit(cx, &LimitVolume::new(&id, limits)).unwrap();
+    driver.forget_template(cx, &"t".parse().unwrap()).unwrap();
     driver.delete(cx, &id).unwrap();
     driver.recover(cx).unwrap();
 }
 
-const CALLS: [&str; 9] = [
+const CALLS: [&str; 16] = [
+    "prepare",
     "usage",
     "create v",
     "get v",
@@ -43,6 +61,12 @@ const CALLS: [&str; 9] = [
     "detach v",
     "grow v",
     "snapshot v",
+    "clone_volume w",
+    "flatten w",
+    "shrink w",
+    "snapshot_group",
+    "limit v",
+    "forget_template",
     "delete v",
     "recover",
 ];
@@ -114,5 +138,21 @@ fn what_a_driver_does_not_implement_is_refused_with_the_name_of_the_pool() {
         ErrorKind::Unsupported,
         &["pool least"],
     );
+    let shrunk = driver.shrink(&site.cx(), &grow);
+    refused(shrunk, ErrorKind::Unsupported, &["pool least does not shrink"]);
+    let group = SnapshotGroup::new(&[], &snapshot);
+    let group = driver.snapshot_group(&site.cx(), &group);
+    refused(group, ErrorKind::Unsupported, &["pool least", "one instant"]);
+    let copy = volume("w");
+    let clone = CloneVolume::new(&id, VolumeKey::Plain, &copy, CloneKey::Shared);
+    let cloned = driver.clone_volume(&site.cx(), &clone);
+    refused(cloned, ErrorKind::Unsupported, &["pool least does not clone"]);
+    let flat = driver.flatten(&site.cx(), &FlattenVolume::new(&id, VolumeKey::Plain));
+    refused(flat, ErrorKind::Unsupported, &["pool least", "overlays"]);
+    let limit = LimitVolume::new(&id, QosLimits::default());
+    let limited = driver.limit(&site.cx(), &limit);
+    refused(limited, ErrorKind::Unsupported, &["pool least does not limit"]);
     driver.recover(&site.cx()).unwrap();
+    driver.prepare(&site.cx()).unwrap();
+    driver.forget_template(&site.cx(), &"t".parse().unwrap()).unwrap();
 }

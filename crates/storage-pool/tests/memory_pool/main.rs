@@ -2,10 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot make its input has failed")]
 
+mod clone;
+mod content;
 mod create;
 mod fake;
 mod forwarding;
+mod group;
 mod grow;
 mod lifetime;
+mod limits;
+mod shrink;
 mod site;
 mod snapshot;

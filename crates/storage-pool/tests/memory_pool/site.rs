@@ -92,6 +92,18 @@ impl Site {
         )
     }
 
+    pub(crate) fn create_with(
+        &self,
+        name: &str,
+        format: DiskFormat,
+        key: VolumeKey<'_>,
+        content: VolumeContent<'_>,
+    ) -> Result<Volume, PoolError> {
+        let (cx, id) = (self.cx(), volume(name));
+        let request = CreateVolume::new(&id, guest(4 * MIB), format, key, content);
+        self.pool.create(&cx, &request)
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<Volume> {
         self.pool.get(&self.cx(), &volume(name)).unwrap()
     }

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -5,12 +6,17 @@ use anyhow::{Context, Result, bail};
 use comfy_table::Table;
 use serde::Serialize;
 use strongroom_control_plane::{NewPool, PoolRecord};
+use strongroom_endpoint_selector::{Endpoint, HostAnswer, IdentifyDevice};
+use strongroom_host_agent::HostAgent;
 use strongroom_storage_pool::Encryption;
 use strongroom_types::{ByteSize, Call, PoolId};
 
-use crate::cli::{Output, Pool};
+use crate::cli::{Output, Pool, PoolAdd};
 use crate::commands::absolute;
-use crate::drivers::{DIRECTORY, ENCRYPTION, FILE, MOUNT_POINT};
+use crate::drivers::{
+    BLOCK, DEVICES, DIRECTORY, DISCARD, ENCRYPTION, FILE, ListedDevice, MOUNT_POINT, NFS, PROMISE, SHARED,
+    SHELF,
+};
 use crate::output::{print, table};
 use crate::session::Session;
 
@@ -18,7 +24,8 @@ use crate::session::Session;
 struct PoolView {
     id: PoolId,
     kind: String,
-    directory: String,
+    /// The directory, or the devices.
+    place: String,
     encryption: String,
     /// All bytes; null when the pool cannot be used.
     total: Option<u64>,
@@ -43,12 +50,22 @@ fn view(session: &Session, record: &PoolRecord, call: &Call) -> PoolView {
     PoolView {
         id: record.id.clone(),
         kind: record.kind.clone(),
-        directory: record.settings.get(DIRECTORY).cloned().unwrap_or_default(),
+        place: place(record),
         encryption,
         total: usage.as_ref().ok().map(|u| u.total.get()),
         free: usage.as_ref().ok().map(|u| u.free.get()),
         error: usage.err().map(|e| crate::process::chain(&e.into())),
     }
+}
+
+fn place(record: &PoolRecord) -> String {
+    if let Some(directory) = record.settings.get(DIRECTORY) {
+        return directory.clone();
+    }
+    let list = record.settings.get(DEVICES).map(String::as_str).unwrap_or("[]");
+    let devices: Vec<ListedDevice> = serde_json::from_str(list).unwrap_or_default();
+    let paths: Vec<_> = devices.into_iter().map(|device| device.path).collect();
+    paths.join(", ")
 }
 
 /// Whether a file system is mounted on the directory. Where one is now, its absence later means that the volumes are away and
@@ -63,37 +80,8 @@ fn is_mount_point(directory: &Path) -> bool {
 
 pub(super) fn run(session: &Session, command: Pool, output: Output, call: &Call) -> Result<()> {
     let pools: Vec<_> = match command {
-        Pool::Add {
-            name,
-            directory,
-            no_encryption,
-        } => {
-            let directory = absolute(&directory)?;
-            let text = directory
-                .to_str()
-                .with_context(|| format!("{} is not UTF-8", directory.display()))?;
-            let same = |pool: &PoolRecord| pool.settings.get(DIRECTORY).is_some_and(|d| d == text);
-            if let Some(other) = session
-                .control
-                .pools()?
-                .iter()
-                .find(|pool| same(pool) && pool.id != name)
-            {
-                bail!("{text} is pool {} already", other.id);
-            }
-            let encryption = if no_encryption { "no" } else { "yes" };
-            let mounted = if is_mount_point(&directory) { "yes" } else { "no" };
-            let settings = [
-                (DIRECTORY, text),
-                (ENCRYPTION, encryption),
-                (MOUNT_POINT, mounted),
-            ];
-            let settings = settings.map(|(k, v)| (k.to_owned(), v.to_owned()));
-            session.agent.reach(name.clone());
-            let record = session
-                .control
-                .add_pool(call, &NewPool::new(name, FILE, settings))?;
-            let shown = view(session, &record, call);
+        Pool::Add(pool) => {
+            let shown = add(session, pool, call)?;
             return print(output, &shown, |p| listing(std::slice::from_ref(p)));
         }
         Pool::List => session
@@ -106,11 +94,112 @@ pub(super) fn run(session: &Session, command: Pool, output: Output, call: &Call)
     print(output, &pools, |pools| listing(pools))
 }
 
+fn add(session: &Session, pool: PoolAdd, call: &Call) -> Result<PoolView> {
+    let new = match &pool.directory {
+        Some(directory) => NewPool::new(
+            pool.name.clone(),
+            FILE,
+            directory_settings(session, &pool, directory)?,
+        ),
+        None => NewPool::new(pool.name.clone(), BLOCK, device_settings(session, &pool, call)?),
+    };
+    session.agent.reach(pool.name);
+    let record = session.control.add_pool(call, &new)?;
+    Ok(view(session, &record, call))
+}
+
+fn yes_or_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+fn text(path: &Path) -> Result<String> {
+    let text = path
+        .to_str()
+        .with_context(|| format!("{} is not UTF-8", path.display()))?;
+    Ok(text.to_owned())
+}
+
+fn directory_settings(
+    session: &Session,
+    pool: &PoolAdd,
+    directory: &Path,
+) -> Result<BTreeMap<String, String>> {
+    let directory = absolute(directory)?;
+    let text = text(&directory)?;
+    let same = |other: &PoolRecord| other.settings.get(DIRECTORY) == Some(&text);
+    let pools = session.control.pools()?;
+    if let Some(other) = pools.iter().find(|other| same(other) && other.id != pool.name) {
+        bail!("{text} is pool {} already", other.id);
+    }
+    let mut settings = BTreeMap::from([
+        (DIRECTORY.to_owned(), text),
+        (ENCRYPTION.to_owned(), yes_or_no(!pool.no_encryption)),
+        (MOUNT_POINT.to_owned(), yes_or_no(is_mount_point(&directory))),
+        (SHARED.to_owned(), yes_or_no(pool.shared)),
+        (DISCARD.to_owned(), yes_or_no(pool.discard)),
+    ]);
+    if let Some(export) = &pool.nfs {
+        settings.insert(NFS.to_owned(), export.clone());
+    }
+    if let Some(percent) = pool.promise {
+        settings.insert(PROMISE.to_owned(), percent.to_string());
+    }
+    Ok(settings)
+}
+
+/// Asks this machine which devices these are: from then on they are known by their sizes and serial numbers.
+fn device_settings(session: &Session, pool: &PoolAdd, call: &Call) -> Result<BTreeMap<String, String>> {
+    let taken = devices_of_pools(session)?;
+    let mut devices = Vec::new();
+    for path in &pool.device {
+        let path = absolute(path)?;
+        let device = listed(session.agent.as_ref(), call, &path)?;
+        let same =
+            |d: &ListedDevice| d.path == device.path || (d.serial.is_some() && d.serial == device.serial);
+        if let Some((other, _)) = taken.iter().find(|(other, d)| *other != pool.name && same(d)) {
+            bail!("{} belongs to pool {other} already", device.path);
+        }
+        devices.push(device);
+    }
+    let shelf = session.state.shelves()?.join(format!("{}.shelf", pool.name));
+    Ok(BTreeMap::from([
+        (DEVICES.to_owned(), serde_json::to_string(&devices)?),
+        (SHELF.to_owned(), text(&shelf)?),
+        (ENCRYPTION.to_owned(), yes_or_no(!pool.no_encryption)),
+    ]))
+}
+
+/// A block device as this machine says that it is.
+pub(crate) fn listed(agent: &HostAgent, call: &Call, path: &Path) -> Result<ListedDevice> {
+    let answer = agent.run(call, &IdentifyDevice::new(path).into())?;
+    let HostAnswer::Device(facts) = answer else {
+        bail!("this machine does not say which device {} is", path.display());
+    };
+    Ok(ListedDevice {
+        path: text(path)?,
+        size: facts.size,
+        serial: facts.serial,
+    })
+}
+
+/// The devices that pools have already.
+fn devices_of_pools(session: &Session) -> Result<Vec<(PoolId, ListedDevice)>> {
+    let mut all = Vec::new();
+    for pool in session.control.pools()? {
+        if let Some(list) = pool.settings.get(DEVICES) {
+            let devices: Vec<ListedDevice> = serde_json::from_str(list)
+                .with_context(|| format!("the list of devices of pool {} is damaged", pool.id))?;
+            all.extend(devices.into_iter().map(|device| (pool.id.clone(), device)));
+        }
+    }
+    Ok(all)
+}
+
 fn listing(pools: &[PoolView]) -> Table {
-    let mut table = table(["pool", "kind", "encryption", "free", "total", "directory"]);
+    let mut table = table(["pool", "kind", "encryption", "free", "total", "place"]);
     for p in pools {
         let size = |bytes: Option<u64>| bytes.map_or("?".to_owned(), |b| ByteSize::bytes(b).to_string());
-        let place = p.error.as_ref().unwrap_or(&p.directory).clone();
+        let place = p.error.as_ref().unwrap_or(&p.place).clone();
         table.add_row([
             p.id.to_string(),
             p.kind.clone(),

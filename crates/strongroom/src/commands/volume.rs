@@ -1,77 +1,25 @@
-use anyhow::{Result, bail};
-use comfy_table::Table;
-use serde::Serialize;
-use strongroom_control_plane::{NewVolume, TemplateImage, VolumeRecord};
-use strongroom_types::{
-    ByteSize, Call, DiskFormat, EncryptionFormat, GuestSize, OfferingId, PassphraseId, PoolId, SnapshotId,
-    VolumeId,
-};
+mod copies;
+mod view;
 
+use anyhow::{Result, bail};
+use serde::Serialize;
+use strongroom_control_plane::NewVolume;
+use strongroom_types::{Call, GuestSize, SnapshotId, VolumeId};
+
+use self::view::{ErasureView, ExportView, details, exports, lines, listing, view};
 use crate::cli::{Output, Volume};
-use crate::commands::{absolute, template_format};
-use crate::output::{print, table};
+use crate::commands::absolute;
+use crate::output::print;
 use crate::report::with_bar;
 use crate::session::Session;
-
-/// A volume as it is shown. Sizes are in bytes.
-#[derive(Debug, Serialize)]
-struct VolumeView {
-    id: VolumeId,
-    offering: OfferingId,
-    pool: PoolId,
-    state: String,
-    format: DiskFormat,
-    /// The LUKS it is encrypted with; null for a plain volume.
-    encryption: Option<EncryptionFormat>,
-    /// What the guest sees.
-    size: u64,
-    /// What the storage provided when the volume was last worked on; null until it is made. Of a qcow2, the length of the file.
-    device_size: Option<u64>,
-    /// Names the sealed key, and is not the key.
-    passphrase: Option<PassphraseId>,
-    snapshots: Vec<SnapshotId>,
-    header_backups: Vec<String>,
-}
-
-fn view(session: &Session, record: VolumeRecord) -> Result<VolumeView> {
-    let snapshots = session
-        .control
-        .snapshots(&record.id)?
-        .into_iter()
-        .map(|s| s.id)
-        .collect();
-    let backups = session.control.header_backups(&record.id)?;
-    Ok(VolumeView {
-        snapshots,
-        header_backups: backups
-            .into_iter()
-            .map(|b| b.path.display().to_string())
-            .collect(),
-        state: record.state.to_string(),
-        size: record.guest.get(),
-        device_size: record.device.map(|d| d.get()),
-        id: record.id,
-        offering: record.offering,
-        pool: record.pool,
-        format: record.format,
-        encryption: record.encryption,
-        passphrase: record.passphrase,
-    })
-}
 
 #[derive(Debug, Serialize)]
 struct VerificationView {
     id: VolumeId,
     checked: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ErasureView {
-    id: VolumeId,
-    destroyed: Vec<String>,
-    /// What could not be destroyed, and why.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    left: Vec<String>,
+    /// The SHA-256 of what the guest reads, in hexadecimal, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
 }
 
 pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Call) -> Result<()> {
@@ -82,16 +30,11 @@ pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Cal
             offering,
             size,
             pool,
-            template,
-            template_format: said,
+            source,
         } => {
             let mut new = NewVolume::new(offering, GuestSize::try_from(size)?);
-            (new.id, new.pool) = (id, pool);
-            if let Some(path) = template {
-                let path = absolute(&path)?;
-                let format = template_format(&path, said)?;
-                new.template = Some(TemplateImage::new(path, format));
-            }
+            (new.id, new.pool, new.check_digest) = (id, pool, source.digest);
+            new.content = copies::content(source)?;
             with_bar(output, "create", call, |call| {
                 Ok(control.create_volume(call, &new)?)
             })?
@@ -108,18 +51,35 @@ pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Cal
             let shown = view(session, control.volume(&id)?)?;
             return print(output, &shown, details);
         }
-        Volume::Resize { id, size } => {
+        Volume::Resize { id, size, shrink } => {
             let to = GuestSize::try_from(size)?;
             let now = control.volume(&id)?.guest;
-            if to < now {
+            if to < now && !shrink {
                 bail!(
-                    "{id} has {} bytes; volumes are only made larger, and {} is less",
+                    "{id} has {} bytes, and {} is less; --shrink makes it smaller and loses what is behind that",
                     now.get(),
                     to.get()
                 );
             }
-            control.grow_volume(call, &id, to)?
+            with_bar(output, "resize", call, |call| {
+                Ok(match shrink {
+                    true => control.shrink_volume(call, &id, to)?,
+                    false => control.grow_volume(call, &id, to)?,
+                })
+            })?
         }
+        Volume::Flatten { id } => with_bar(output, "flatten", call, |call| {
+            Ok(control.flatten_volume(call, &id)?)
+        })?,
+        Volume::Exports => {
+            let made: Vec<_> = control.exports()?.into_iter().map(ExportView::from).collect();
+            return print(output, &made, |made| exports(made));
+        }
+        command @ (Volume::Reinstall { .. }
+        | Volume::Move { .. }
+        | Volume::Clone { .. }
+        | Volume::Export { .. }
+        | Volume::Import { .. }) => return copies::run(session, command, output, call),
         Volume::Snapshot { id, name, delete } => {
             match (delete, name) {
                 (true, Some(name)) => control.delete_snapshot(call, &id, &name)?,
@@ -130,11 +90,22 @@ pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Cal
             control.volume(&id)?
         }
         Volume::Restore { id, name } => control.restore_snapshot(call, &id, &name)?,
-        Volume::Verify { id } => {
-            let verified = control.verify_volume(call, &id)?;
+        Volume::Verify { id, digest } => {
+            let mut verified = control.verify_volume(call, &id)?;
+            let mut sha256 = None;
+            if digest {
+                let of = with_bar(output, "read it", call, |call| {
+                    Ok(control.digest_volume(call, &id)?)
+                })?;
+                verified
+                    .checked
+                    .push(format!("{} bytes have the SHA-256 {of}", of.bytes.get()));
+                sha256 = Some(of.to_string());
+            }
             let shown = VerificationView {
                 id,
                 checked: verified.checked,
+                sha256,
             };
             return print(output, &shown, |v| lines("checked", &v.checked));
         }
@@ -144,16 +115,8 @@ pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Cal
         }
         Volume::Delete { id } => {
             let erasure = control.delete_volume(call, &id)?;
-            let shown = ErasureView {
-                id,
-                destroyed: erasure.destroyed,
-                left: erasure.left,
-            };
-            print(output, &shown, |e| {
-                let left = e.left.iter().map(|l| format!("LEFT: {l}"));
-                let all: Vec<_> = e.destroyed.iter().cloned().chain(left).collect();
-                lines("destroyed", &all)
-            })?;
+            let shown = ErasureView::new(id, erasure);
+            print(output, &shown, ErasureView::table)?;
             if !shown.left.is_empty() {
                 bail!(
                     "{} is deleted and its key destroyed, but not everything was: see what is left",
@@ -165,67 +128,4 @@ pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Cal
     };
     let shown = view(session, record)?;
     print(output, &shown, |v| listing(std::slice::from_ref(v)))
-}
-
-fn lines(heading: &str, lines: &[String]) -> Table {
-    let mut table = table([heading]);
-    for line in lines {
-        table.add_row([line]);
-    }
-    table
-}
-
-fn details(v: &VolumeView) -> Table {
-    let mut table = table(["what", "value"]);
-    let snapshots: Vec<_> = v.snapshots.iter().map(SnapshotId::as_str).collect();
-    for (what, value) in [
-        ("volume", v.id.to_string()),
-        ("state", v.state.clone()),
-        ("size", format!("{} ({} bytes)", ByteSize::bytes(v.size), v.size)),
-        ("format", v.format.to_string()),
-        (
-            "encryption",
-            v.encryption.map_or("none", EncryptionFormat::as_str).to_owned(),
-        ),
-        (
-            "sealed key",
-            v.passphrase
-                .as_ref()
-                .map_or("none".to_owned(), ToString::to_string),
-        ),
-        ("offering", v.offering.to_string()),
-        ("pool", v.pool.to_string()),
-        ("snapshots", snapshots.join(", ")),
-        ("header backups", v.header_backups.join(", ")),
-    ] {
-        table.add_row([what.to_owned(), value]);
-    }
-    table
-}
-
-fn listing(volumes: &[VolumeView]) -> Table {
-    let mut table = table([
-        "volume",
-        "state",
-        "size",
-        "format",
-        "encryption",
-        "pool",
-        "offering",
-        "snapshots",
-    ]);
-    for v in volumes {
-        let snapshots: Vec<_> = v.snapshots.iter().map(SnapshotId::as_str).collect();
-        table.add_row([
-            v.id.as_str(),
-            &v.state,
-            &ByteSize::bytes(v.size).to_string(),
-            v.format.as_str(),
-            v.encryption.map_or("none", EncryptionFormat::as_str),
-            v.pool.as_str(),
-            v.offering.as_str(),
-            &snapshots.join(", "),
-        ]);
-    }
-    table
 }

@@ -1,4 +1,4 @@
-//! Step 7: delete and crypto-erase. What somebody kept of the disks does not open any more.
+//! Step 8: delete and crypto-erase. What somebody kept of the disks does not open any more.
 
 use std::fs;
 use std::path::Path;
@@ -61,7 +61,7 @@ pub(crate) fn all(stage: &Stage, report: &mut Report) -> Result<()> {
         }
         let left = control.volumes()?.len();
         checks.hold(left == 0, "no volume is left", format!("{left} volumes are left"))?;
-        let files = fs::read_dir(stage.pool_directory(&main_pool()?))?.count();
+        let files = stage.volume_files(&main_pool()?)?;
         checks.hold(
             files == 0,
             "the pool is empty",

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use strongroom_control_plane::{NewOffering, NewPool, NewVolume, TemplateImage};
+use strongroom_control_plane::{NewContent, NewOffering, NewPool, NewVolume, TemplateImage};
 use strongroom_endpoint_selector::{Sameness, SourceImage};
 use strongroom_exec::{CommandSpec, Program, Watch};
 use strongroom_image::Disk;
@@ -104,7 +104,7 @@ pub(crate) fn template(stage: &Stage, demo: &Demo, report: &mut Report) -> Resul
     };
     report.step("look at the template", |_, checks| {
         let path = fs::canonicalize(given).with_context(|| format!("cannot open {}", given.display()))?;
-        let format = crate::commands::template_format(&path, demo.template_format)?;
+        let format = crate::commands::image_format(&path, demo.template_format, "--template-format")?;
         checks.held(format!("{} is taken as {format}", path.display()));
         Ok(Template { path, format })
     })
@@ -133,7 +133,7 @@ pub(crate) fn root_volume(stage: &Stage, template: &Template, report: &mut Repor
             let size = GuestSize::new(size)?;
             let mut new = NewVolume::new("secret".parse()?, size);
             new.id = Some("root".parse()?);
-            new.template = Some(TemplateImage::new(template.path.clone(), template.format));
+            new.content = NewContent::Image(TemplateImage::new(template.path.clone(), template.format));
             stage.session.control.create_volume(call, &new)?;
             prove(stage, call, checks, "root", size)?;
             Ok(size)

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use strongroom_control_plane::{NewVolume, TemplateImage};
+use strongroom_control_plane::{NewContent, NewVolume, TemplateImage};
 use strongroom_endpoint_selector::{
     Disk, DiskLocation, Endpoint, FormatDevice, HostAnswer, Protection, VerifyDisk,
 };
@@ -23,7 +23,7 @@ pub(crate) fn life(stage: &Stage, template: &Template, report: &mut Report) -> R
     report.step("create a raw LUKS volume from the template", |call, checks| {
         let mut new = NewVolume::new("secret-raw".parse()?, size);
         new.id = Some("raw".parse()?);
-        new.template = Some(TemplateImage::new(template.path.clone(), template.format));
+        new.content = NewContent::Image(TemplateImage::new(template.path.clone(), template.format));
         control.create_volume(call, &new)?;
         prove(stage, call, checks, "raw", size)
     })?;

@@ -1,4 +1,4 @@
-//! Step 6: what must be refused is refused, and says why.
+//! Step 7: what must be refused is refused, and says why.
 
 use std::fs;
 
@@ -100,7 +100,7 @@ pub(crate) fn all(stage: &Stage, report: &mut Report) -> Result<()> {
 }
 
 fn nothing_was_made(stage: &Stage, checks: &mut Checks, pool: &str) -> Result<()> {
-    let files = fs::read_dir(stage.pool_directory(&pool.parse()?))?.count();
+    let files = stage.volume_files(&pool.parse()?)?;
     checks.hold(
         files == 0,
         "nothing was made",

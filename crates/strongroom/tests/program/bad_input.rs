@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
-use crate::machine::{Machine, tool};
+use crate::machine::{Machine, tool, volume_files};
 
 /// A machine with a volume that must survive everything.
 fn with_a_volume() -> Machine {
@@ -41,7 +41,7 @@ fn sizes_that_are_no_disk_sizes() {
     assert_eq!(create("ten").code, Some(2), "not a size at all: a usage error");
     machine
         .run(&["volume", "resize", "keep", "512"])
-        .refused(&["larger"]);
+        .refused(&["--shrink"]);
     still_sound(&machine);
 }
 
@@ -151,7 +151,7 @@ fn templates_that_reach_elsewhere_or_lie() {
             "secret-raw",
             "--size",
             "1M",
-            "--template",
+            "--image",
             &path(template),
         ])
     };
@@ -163,7 +163,7 @@ fn templates_that_reach_elsewhere_or_lie() {
     create("odd.raw").refused(&["512"]);
     create("large.raw").refused(&["large.raw"]);
     create("none.raw").refused(&["none.raw"]);
-    create("secret.txt").refused(&["--template-format"]);
+    create("secret.txt").refused(&["--image-format"]);
     still_sound(&machine);
 }
 
@@ -194,7 +194,7 @@ fn templates_with_names_that_tools_misread() {
             "secret-raw",
             "--size",
             "4096",
-            "--template",
+            "--image",
         ]);
         command.arg(&template);
         crate::machine::outcome(&mut command).json();
@@ -237,10 +237,10 @@ fn pools_in_directories_with_names_that_tools_misread() {
             machine.ok(&create);
             machine.ok(&["volume", "verify", &volume]);
             machine.ok(&["volume", "resize", &volume, "2M"]);
-            assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "{name:?}");
+            assert_eq!(volume_files(&directory).len(), 1, "{name:?}");
             machine.ok(&["volume", "delete", &volume]);
         }
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "{name:?}");
+        assert_eq!(volume_files(&directory).len(), 0, "{name:?}");
     }
     let odd = machine.path().join(std::ffi::OsStr::from_bytes(b"not\xffutf8"));
     fs::create_dir(&odd).unwrap();

@@ -78,7 +78,7 @@ fn a_full_disk_in_the_middle_of_create_copy_and_grow() {
                 offering,
                 "--size",
                 "20M",
-                "--template",
+                "--image",
                 template.to_str().unwrap(),
             ])
             .refused(&["space"]);
@@ -152,7 +152,7 @@ fn a_pool_that_is_not_mounted_loses_no_volume() {
     let machine = machine.with_pool_and_offerings();
     machine.create("keep", "secret-raw", "1M");
     drop(mount);
-    let words = ["keep", "nothing is mounted"];
+    let words = ["keep", "no mount point"];
     machine.run(&["volume", "delete", "keep"]).refused(&words);
     machine.run(&["volume", "verify", "keep"]).refused(&["keep"]);
     let create = [
@@ -164,7 +164,7 @@ fn a_pool_that_is_not_mounted_loses_no_volume() {
         "--size",
         "1M",
     ];
-    machine.run(&create).refused(&["nothing is mounted"]);
+    machine.run(&create).refused(&["no mount point"]);
     assert_eq!(machine.pool_files(), Vec::<String>::new());
     let mount = Mount::bind(&elsewhere, &machine.pool());
     // What was begun may be a deletion, and then it ends now; the volume is whole or gone, and its key with it.

@@ -56,7 +56,7 @@ fn killed_at_each_tool_of_a_create() {
         "secret-raw",
         "--size",
         "1M",
-        "--template",
+        "--image",
         template.to_str().unwrap(),
     ];
     killed_at_each_tool(&machine, &args, |machine| {
@@ -101,6 +101,57 @@ fn killed_at_each_tool_of_a_header_backup_and_of_the_erasure_after_it() {
     machine.ok(&["volume", "delete", "vol"]);
     assert_eq!(left(), 0);
     assert_eq!(machine.assert_sound(), Vec::<String>::new());
+}
+
+#[test]
+fn killed_at_each_tool_of_what_makes_one_disk_from_another() {
+    let machine = Machine::new();
+    let template = machine.path().join("template.raw");
+    fs::write(&template, vec![42; 1 << 20]).unwrap();
+    machine.ok(&["template", "add", "t", "--file", template.to_str().unwrap()]);
+    let create = [
+        "volume",
+        "create",
+        "vol",
+        "--offering",
+        "secret",
+        "--size",
+        "1M",
+        "--template",
+        "t",
+    ];
+    let overlay = [&create[..], &["--overlay"]].concat();
+    killed_at_each_tool(&machine, &overlay, |machine| {
+        assert_eq!(machine.assert_sound(), Vec::<String>::new());
+    });
+    let digest = |machine: &Machine| machine.ok(&["volume", "verify", "vol", "--digest"])["sha256"].clone();
+    let content = digest(&machine);
+    let kept = |machine: &Machine| assert_eq!(digest(machine), content);
+    killed_at_each_tool(&machine, &["volume", "clone", "vol", "twin"], |machine| {
+        assert_eq!(machine.assert_sound(), ["vol"]);
+    });
+    killed_at_each_tool(&machine, &["volume", "reinstall", "vol", "--template", "t"], kept);
+    let to_raw = ["volume", "move", "vol", "--to", "main", "--format", "raw"];
+    killed_at_each_tool(&machine, &to_raw, kept);
+    kept(&machine);
+    assert_eq!(machine.assert_sound(), ["twin", "vol"]);
+}
+
+#[test]
+fn a_killed_export_leaves_no_file() {
+    let machine = Machine::new();
+    machine.create("vol", "secret", "1M");
+    let exports = machine.path().join("exports");
+    fs::create_dir(&exports).unwrap();
+    let file = exports.join("vol.qcow2");
+    // A passphrase of a user's is stretched for seconds at each opening; in clear the steps are the same.
+    let to = ["volume", "export", "vol", "--to", file.to_str().unwrap()];
+    let args = [&to[..], &["--declassify", "a test"]].concat();
+    killed_at_each_tool(&machine, &args, |machine| {
+        let made = machine.ok(&["volume", "exports"]).as_array().unwrap().len();
+        assert_eq!(fs::read_dir(&exports).unwrap().count(), made);
+    });
+    assert!(file.exists());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -121,6 +122,18 @@ impl Watched {
         assert_eq!(done.code, Some(1), "{args:?}: {}", done.stdout);
     }
 
+    /// The same with a passphrase on standard input, which is a file that has no name.
+    fn run_with_passphrase(&mut self, passphrase: &[u8], args: &[&str]) -> Outcome {
+        let mut unnamed = tempfile::tempfile_in("/dev/shm").unwrap();
+        unnamed.write_all(passphrase).unwrap();
+        unnamed.rewind().unwrap();
+        let mut command = self.machine.command_as("json", args);
+        command.args(["-vv", "--passphrase-fd", "0"]).stdin(unnamed);
+        let done = outcome(&mut command);
+        self.said.extend([done.stdout.clone(), done.stderr.clone()]);
+        done
+    }
+
     /// None of the keys that were handed over is in anything that was said, seen by others, or left in a file.
     fn assert_kept(&self, least: usize) {
         let handed_over = self.machine.path().join("keys");
@@ -184,6 +197,81 @@ fn every_form_of_a_key_is_found() {
     assert!(!forms.is_in(&key[1..]));
 }
 
+/// Everything that makes one disk from another, with passphrases of users as well.
+fn copies(watched: &mut Watched, image: &str) {
+    let passphrase = b"canary: correct horse battery staple\n";
+    watched.works(&["template", "add", "t", "--file", image]);
+    let create = [
+        "volume",
+        "create",
+        "o",
+        "--offering",
+        "secret",
+        "--size",
+        "1M",
+        "--template",
+        "t",
+    ];
+    watched.works(&[&create[..], &["--overlay", "--digest"]].concat());
+    watched.works(&["volume", "flatten", "o"]);
+    watched.works(&["volume", "reinstall", "o", "--template", "t"]);
+    watched.works(&["volume", "clone", "o", "twin", "--digest"]);
+    watched.works(&["volume", "move", "twin", "--to", "main", "--format", "raw"]);
+    watched.works(&["volume", "resize", "twin", "512K", "--shrink"]);
+    watched.works(&["volume", "verify", "o", "--digest"]);
+    let sealed = watched.machine.path().join("sealed.qcow2");
+    let sealed = sealed.to_str().unwrap();
+    let done = watched.run_with_passphrase(passphrase, &["volume", "export", "o", "--to", sealed]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let import = [
+        "volume",
+        "import",
+        "back",
+        "--offering",
+        "secret",
+        "--from",
+        sealed,
+    ];
+    let refused = watched.run_with_passphrase(b"canary: another passphrase\n", &import);
+    assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+    let done = watched.run_with_passphrase(passphrase, &import);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let clear = watched.machine.path().join("clear.raw");
+    let clear = clear.to_str().unwrap();
+    watched.works(&[
+        "volume",
+        "export",
+        "o",
+        "--to",
+        clear,
+        "--format",
+        "raw",
+        "--declassify",
+        "a test",
+    ]);
+    watched.fails(&[
+        "volume",
+        "export",
+        "o",
+        "--to",
+        clear,
+        "--format",
+        "raw",
+        "--declassify",
+        "a test",
+    ]);
+    for volume in ["back", "twin", "o"] {
+        watched.works(&["volume", "delete", volume]);
+    }
+    watched.works(&["template", "remove", "t"]);
+    let handed_over = fs::read(watched.machine.path().join("keys")).unwrap();
+    let text = String::from_utf8(handed_over).unwrap();
+    assert!(
+        text.contains("canary: correct horse"),
+        "the witness saw no passphrase of a user"
+    );
+}
+
 #[test]
 fn no_operation_lets_a_key_out() {
     let mut watched = Watched::new(Machine::new());
@@ -200,7 +288,7 @@ fn no_operation_lets_a_key_out() {
             offering,
             "--size",
             "1M",
-            "--template",
+            "--image",
             &template,
         ]);
         watched.works(&["volume", "verify", volume]);
@@ -215,6 +303,7 @@ fn no_operation_lets_a_key_out() {
     let backup = watched.machine.path().join("r.luks");
     watched.works(&["volume", "back-up-header", "r", "--to", backup.to_str().unwrap()]);
     watched.works(&["volume", "list"]);
+    copies(&mut watched, &template);
 
     // Tools that die with the key in hand, and one that repeats what it was given.
     for script in ["exit 1", "kill -SEGV $$", "echo \"$@\" >&2; exit 2"] {

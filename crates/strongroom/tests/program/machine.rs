@@ -118,13 +118,7 @@ impl Machine {
 
     /// The names in the pool.
     pub(crate) fn pool_files(&self) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(self.pool())
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .filter(|n| n != "lost+found")
-            .collect();
-        names.sort();
-        names
+        volume_files(&self.pool())
     }
 
     /// The tools are the real ones.
@@ -218,7 +212,15 @@ impl Machine {
             .iter()
             .map(|name| name.split('.').next().unwrap().to_owned())
             .collect();
-        assert_eq!(stems, ids, "files in the pool and volumes in the list");
+        let mut disks: Vec<_> = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|v| v["pool"] == "main")
+            .map(|v| v["disk"].as_str().unwrap().to_owned())
+            .collect();
+        disks.sort();
+        assert_eq!(stems, disks, "files in the pool and volumes in the list");
         assert_eq!(
             self.count("passphrases"),
             self.encrypted(&list),
@@ -245,6 +247,18 @@ impl Machine {
             .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
             .unwrap()
     }
+}
+
+/// The names in a pool's directory, but for its mark and its templates.
+pub(crate) fn volume_files(directory: &Path) -> Vec<String> {
+    let others = ["lost+found", ".strongroom-pool", "templates"];
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .filter(|n| !others.contains(&n.as_str()))
+        .collect();
+    names.sort();
+    names
 }
 
 pub(crate) fn outcome(command: &mut Command) -> Outcome {

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod bad_input;
+mod copies;
 mod faults;
 mod kills;
 mod leak;

@@ -7,6 +7,13 @@ use crate::key::Key;
 use crate::recovery::Settled;
 use crate::{ControlPlane, ControlPlaneError, VolumeRecord, pool, volume, volume_table};
 
+/// Which way a size goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Grow,
+    Shrink,
+}
+
 impl ControlPlane {
     /// Makes a volume larger: its guest then sees exactly `to` bytes. Growing to the size that it has changes nothing.
     ///
@@ -32,21 +39,65 @@ impl ControlPlane {
                 asked: to.get(),
             });
         }
+        self.resize(call, record, to, Way::Grow)
+    }
+
+    /// Makes a volume that nobody has open smaller: its guest then sees exactly `to` bytes, and what was behind them is lost. The guest
+    /// has made its file systems smaller before. Shrinking to the size that it has changes nothing.
+    ///
+    /// After an error, and after a kill once [`recover`](Self::recover) has run, the volume has the old size or the new one,
+    /// and the record says which.
+    ///
+    /// # Errors
+    /// As for [`grow_volume`](Self::grow_volume), with [`Larger`](ControlPlaneError::Larger) for `Smaller`;
+    /// [`SnapshotsInTheWay`](ControlPlaneError::SnapshotsInTheWay).
+    pub fn shrink_volume(
+        &self,
+        call: &Call,
+        id: &VolumeId,
+        to: GuestSize,
+    ) -> Result<VolumeRecord, ControlPlaneError> {
+        let _claim = self.claims.take(id)?;
+        let record = self.ready_volume(id)?;
+        if to > record.guest {
+            return Err(ControlPlaneError::Larger {
+                volume: id.clone(),
+                now: record.guest.get(),
+                asked: to.get(),
+            });
+        }
+        // A snapshot inside the disk has the size of its time, and a tool cannot cut the disk under it.
+        self.refuse_losing_snapshots(&record, false, "be shrunk")?;
+        self.resize(call, record, to, Way::Shrink)
+    }
+
+    fn resize(
+        &self,
+        call: &Call,
+        record: VolumeRecord,
+        to: GuestSize,
+        way: Way,
+    ) -> Result<VolumeRecord, ControlPlaneError> {
         if to == record.guest {
             return Ok(record);
         }
         let driver = self.driver_of(call, &record)?;
-        if !driver.capabilities().grow {
+        let can = driver.capabilities();
+        let (able, problem, work) = match way {
+            Way::Grow => (can.grow, "does not grow volumes", Work::Grow { to }),
+            Way::Shrink => (can.shrink, "does not shrink volumes", Work::Shrink { to }),
+        };
+        if !able {
             return Err(ControlPlaneError::Unsupported {
                 pool: record.pool,
-                problem: "does not grow volumes".to_owned(),
+                problem: problem.to_owned(),
             });
         }
         let key = self.unseal(&record)?;
-        tracing::debug!(volume = %id, from = record.guest.get(), to = to.get(), "grow");
-        let job = self.begin(id, Work::Grow { to }, |_| Ok(()))?;
-        match self.grow_and_record(call, driver.as_ref(), &job, &record, &key, to) {
-            Ok(()) => self.volume(id),
+        tracing::debug!(volume = %record.id, from = record.guest.get(), to = to.get(), "resize");
+        let job = self.begin(&record.id, work, |_| Ok(()))?;
+        match self.resize_and_record(call, driver.as_ref(), &job, &record, &key, to) {
+            Ok(()) => self.volume(&record.id),
             Err(error) => Err(self.settle_failed(&job, error, |error| {
                 if error.changed_nothing() {
                     return self.end(&job, |_| Ok(()));
@@ -57,7 +108,7 @@ impl ControlPlane {
         }
     }
 
-    fn grow_and_record(
+    fn resize_and_record(
         &self,
         call: &Call,
         driver: &dyn PoolDriver,
@@ -66,13 +117,20 @@ impl ControlPlane {
         key: &Key,
         to: GuestSize,
     ) -> Result<(), ControlPlaneError> {
-        let request = ResizeVolume::new(&record.id, to, key.for_driver());
-        let grown = driver
-            .grow(&self.context(call), &request)
-            .map_err(pool::failed(&record.pool, format!("grow volume {}", record.id)))?;
-        volume::agrees(record, &grown, to)?;
+        let request = ResizeVolume::new(&record.disk, to, key.for_driver());
+        let cx = self.context(call);
+        let resized = match job.work {
+            Work::Shrink { .. } => driver.shrink(&cx, &request),
+            _ => driver.grow(&cx, &request),
+        };
+        let verb = match job.work {
+            Work::Shrink { .. } => "shrink",
+            _ => "grow",
+        };
+        let resized = resized.map_err(pool::failed(&record.pool, format!("{verb} volume {}", record.id)))?;
+        volume::agrees(record, &resized, to)?;
         self.end(job, |transaction| {
-            volume_table::set_sizes(transaction, &record.id, grown.guest, grown.device)
+            volume_table::set_sizes(transaction, &record.id, resized.guest, resized.device)
         })
     }
 
@@ -100,7 +158,7 @@ impl ControlPlane {
         record: &VolumeRecord,
     ) -> Result<Volume, ControlPlaneError> {
         driver
-            .get(&self.context(call), &record.id)
+            .get(&self.context(call), &record.disk)
             .map_err(pool::failed(
                 &record.pool,
                 format!("say what it has of volume {}", record.id),
@@ -111,8 +169,8 @@ impl ControlPlane {
             })
     }
 
-    /// Finishes a grow that a dead process began: the size is what was asked for, or can be made so, or is recorded as it is.
-    pub(crate) fn finish_grow(
+    /// Finishes a grow or shrink that a dead process began: the size is what was asked for, or can be made so, or is recorded as it is.
+    pub(crate) fn finish_resize(
         &self,
         call: &Call,
         driver: &dyn PoolDriver,
@@ -126,7 +184,7 @@ impl ControlPlane {
         }
         let again = self
             .unseal(record)
-            .and_then(|key| self.grow_and_record(call, driver, job, record, &key, to));
+            .and_then(|key| self.resize_and_record(call, driver, job, record, &key, to));
         match again {
             Ok(()) => Ok(Settled::Finished),
             Err(error) => match self.record_real_size(call, driver, job, record) {

@@ -9,13 +9,14 @@
     reason = "a measurement that cannot be made has failed"
 )]
 
+mod copies;
+
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strongroom_endpoint_selector::{CreateDisk, DiskContent, Endpoint, HostAnswer, Protection, SourceImage};
+use strongroom_endpoint_selector::{CreateDisk, DiskContent, Endpoint, HostAnswer, Protection};
 use strongroom_exec::{CommandSpec, Program, Runner, SystemRunner, Watch};
 use strongroom_host_agent::{HostAgent, ToolPaths};
 use strongroom_secret::Passphrase;
@@ -127,7 +128,8 @@ fn main() {
     println!("| what | bare tool | here | times faster | asked for |\n|---|---|---|---|---|");
     open(&place);
     create(&place);
-    copy(&place, megabytes);
+    copies::copy(&place, megabytes);
+    copies::sparse(&place, megabytes);
     overhead(&place);
 }
 
@@ -213,50 +215,6 @@ fn create(place: &Place) {
         ours,
         "at least 1",
     );
-}
-
-fn copy(place: &Place, megabytes: u64) {
-    let template = place.path("template");
-    let mut file = fs::File::create(&template).unwrap();
-    let mut block = vec![0; 1 << 20];
-    for number in 0..megabytes << 7 {
-        let begin = (number as usize % 128) * 8192;
-        block[begin..begin + 8192].fill((number.wrapping_mul(0x9e37_79b9) >> 13) as u8 | 1);
-        block[begin..begin + 8].copy_from_slice(&number.to_le_bytes());
-        if number % 128 == 127 {
-            file.write_all(&block).unwrap();
-        }
-    }
-    file.sync_all().unwrap();
-    let path = Path::new(&template);
-    for (format, word, options) in [
-        (DiskFormat::Raw, "luks", "key-secret=s"),
-        (
-            DiskFormat::Qcow2,
-            "qcow2",
-            "encrypt.format=luks,encrypt.key-secret=s",
-        ),
-    ] {
-        let theirs = place.path("theirs");
-        let secret = place.secret();
-        let args = [
-            "convert", "-f", "raw", "-O", word, "--object", &secret, "-o", options, &template, &theirs,
-        ];
-        let default = median(3, || tool("qemu-img", &args), || place.remove("theirs"));
-        let content = || {
-            DiskContent::Template(SourceImage {
-                path,
-                format: DiskFormat::Raw,
-            })
-        };
-        let ours = median(
-            3,
-            || place.create("ours", format, megabytes << 20, content()),
-            || place.remove("ours"),
-        );
-        let what = format!("copy a template of {megabytes} MiB into {word}, against `qemu-img convert`");
-        line(&what, default, ours, "at least 2.5");
-    }
 }
 
 /// What our crates add to one create: the time of the whole command less the time of the tools that it runs.

@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod archive;
+mod boot;
+mod cache;
+mod error;
+mod guest;
+mod inside;
+mod kernel;
+mod libraries;
+mod nfs;
+mod root;
+mod verdict;
+
+pub use error::GuestError;
+pub use guest::Guest;
+pub use inside::{disk, in_guest, is_guest};
+pub use nfs::{Access, Export, NfsError, NfsMount, NfsServer};

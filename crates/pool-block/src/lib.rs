@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod create;
+mod delete;
+mod errand;
+mod grow;
+mod kind;
+mod label;
+mod pool;
+mod shelf;
+mod shelf_device;
+mod shelf_file;
+mod snapshot;
+mod storage;
+
+pub use label::{Label, ParseLabelError, Stage};
+pub use pool::BlockPool;
+pub use shelf::DeviceShelf;
+pub use shelf_device::ShelfDevice;
+pub use storage::{BlockStorage, HandedOver, Provided, StorageFeatures, Supply};
+pub use strongroom_storage_pool::ErrorKind;

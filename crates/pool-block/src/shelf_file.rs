@@ -1,0 +1,235 @@
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use strongroom_storage_pool::{ErrorKind, PoolError};
+use strongroom_types::{Call, DeviceSize, Interrupted, PoolId, VolumeId};
+
+use crate::Label;
+
+/// The first line of defence against reading another program's file.
+const FORMAT: &str = "strongroom device shelf 1";
+
+/// How long another process may hold the lock: each needs it for one small write.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Which volume has which device, as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    format: String,
+    pool: String,
+    assignments: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    path: PathBuf,
+    serial: Option<String>,
+    size: u64,
+    label: String,
+}
+
+/// The device of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    pub(crate) path: PathBuf,
+    pub(crate) serial: Option<String>,
+    /// What it had when the volume got it, or was last made larger.
+    pub(crate) size: DeviceSize,
+    pub(crate) label: Label,
+}
+
+pub(crate) type Assignments = BTreeMap<VolumeId, Assignment>;
+
+/// The file that says which volume has which device. It is replaced as a whole, by one process at a time.
+#[derive(Debug)]
+pub(crate) struct ShelfFile {
+    path: PathBuf,
+    pool: PoolId,
+}
+
+impl ShelfFile {
+    pub(crate) fn new(path: PathBuf, pool: PoolId) -> Self {
+        Self { path, pool }
+    }
+
+    /// Makes the file if it is not there.
+    pub(crate) fn prepare(&self, call: &Call) -> Result<(), PoolError> {
+        let _lock = self.lock("prepare", call)?;
+        match self.path.symlink_metadata() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.write("prepare", &Assignments::new()),
+            _ => self.read("prepare").map(drop),
+        }
+    }
+
+    /// What is written. A file that is not there is an error: an empty shelf has one.
+    pub(crate) fn read(&self, operation: &'static str) -> Result<Assignments, PoolError> {
+        let text = std::fs::read(&self.path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => {
+                let message = format!(
+                    "the file {} is not there; prepare the pool if it is new, otherwise put the file back",
+                    self.path.display()
+                );
+                PoolError::new(ErrorKind::Io, operation, message)
+            }
+            _ => self.io(operation, e),
+        })?;
+        let written: Written = serde_json::from_slice(&text)
+            .map_err(|e| self.damaged(operation, &format!("is no such file: {e}")))?;
+        if written.format != FORMAT {
+            return Err(self.damaged(operation, &format!("says that it is {:?}", written.format)));
+        }
+        if written.pool != self.pool.as_str() {
+            let message = format!(
+                "the file {} is that of pool {:?}, not {}",
+                self.path.display(),
+                written.pool,
+                self.pool
+            );
+            return Err(PoolError::new(ErrorKind::AlreadyExists, operation, message));
+        }
+        self.assignments(operation, written.assignments)
+    }
+
+    fn assignments(
+        &self,
+        operation: &'static str,
+        entries: BTreeMap<String, Entry>,
+    ) -> Result<Assignments, PoolError> {
+        let mut assignments = Assignments::new();
+        for (volume, entry) in entries {
+            let wrong = |e: &dyn std::error::Error| self.damaged(operation, &format!("has {volume:?}: {e}"));
+            let id: VolumeId = volume.parse().map_err(|e| wrong(&e))?;
+            let assignment = Assignment {
+                size: DeviceSize::new(entry.size).map_err(|e| wrong(&e))?,
+                label: entry.label.parse().map_err(|e| wrong(&e))?,
+                path: entry.path,
+                serial: entry.serial,
+            };
+            let mut others = assignments.values();
+            if others.any(|other: &Assignment| assignment.is_on(&other.path, other.serial.as_deref())) {
+                let path = assignment.path.display();
+                return Err(self.damaged(operation, &format!("gives {path} to two volumes")));
+            }
+            assignments.insert(id, assignment);
+        }
+        Ok(assignments)
+    }
+
+    /// Changes what is written, while nobody else can. When `change` fails, nothing is.
+    pub(crate) fn change<T>(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        change: impl FnOnce(&mut Assignments) -> Result<T, PoolError>,
+    ) -> Result<T, PoolError> {
+        let _lock = self.lock(operation, call)?;
+        let before = self.read(operation)?;
+        let mut after = before.clone();
+        let answer = change(&mut after)?;
+        if after != before {
+            self.write(operation, &after)?;
+        }
+        Ok(answer)
+    }
+
+    /// Writes a file beside, syncs it, and gives it the name.
+    fn write(&self, operation: &'static str, assignments: &Assignments) -> Result<(), PoolError> {
+        let entry = |a: &Assignment| Entry {
+            path: a.path.clone(),
+            serial: a.serial.clone(),
+            size: a.size.get(),
+            label: a.label.to_string(),
+        };
+        let written = Written {
+            format: FORMAT.to_owned(),
+            pool: self.pool.to_string(),
+            assignments: assignments
+                .iter()
+                .map(|(id, a)| (id.to_string(), entry(a)))
+                .collect(),
+        };
+        let io = |e: io::Error| self.io(operation, e);
+        let mut text = serde_json::to_vec_pretty(&written).map_err(|e| io(e.into()))?;
+        text.push(b'\n');
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        let mut beside = tempfile::NamedTempFile::new_in(directory).map_err(io)?;
+        beside.write_all(&text).map_err(io)?;
+        beside.as_file().sync_all().map_err(io)?;
+        beside.persist(&self.path).map_err(|e| io(e.error))?;
+        File::open(directory).and_then(|d| d.sync_all()).map_err(io)
+    }
+
+    /// Waits until no other thread or process changes the file. The lock goes with the answer.
+    fn lock(&self, operation: &'static str, call: &Call) -> Result<File, PoolError> {
+        let mut path = self.path.clone().into_os_string();
+        path.push(".lock");
+        let mut options = File::options();
+        let file = options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|e| self.io(operation, e))?;
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::Error(e)) => return Err(self.io(operation, e)),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            call.check().map_err(|e| {
+                let kind = match e {
+                    Interrupted::Cancelled => ErrorKind::Cancelled,
+                    Interrupted::Deadline => ErrorKind::Deadline,
+                };
+                PoolError::new(
+                    kind,
+                    operation,
+                    format!("waiting for {}", Path::new(&path).display()),
+                )
+            })?;
+            if begun.elapsed() > PATIENCE {
+                let message = format!(
+                    "another process has held {} for {} s; see what it is doing",
+                    Path::new(&path).display(),
+                    PATIENCE.as_secs()
+                );
+                return Err(PoolError::new(ErrorKind::Busy, operation, message));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn io(&self, operation: &'static str, error: io::Error) -> PoolError {
+        let kind = match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                ErrorKind::PermissionDenied
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
+            _ => ErrorKind::Io,
+        };
+        let message = format!("the file {} of the shelf", self.path.display());
+        PoolError::new(kind, operation, message).with_source(error)
+    }
+
+    fn damaged(&self, operation: &'static str, what: &str) -> PoolError {
+        let message = format!(
+            "the file {} {what}; nothing was changed, put back the one that was there",
+            self.path.display()
+        );
+        PoolError::new(ErrorKind::Io, operation, message)
+    }
+}
+
+impl Assignment {
+    /// Whether this is the device of the assignment.
+    pub(crate) fn is_on(&self, path: &Path, serial: Option<&str>) -> bool {
+        self.path == path || (serial.is_some() && self.serial.as_deref() == serial)
+    }
+}
