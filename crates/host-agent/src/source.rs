@@ -9,7 +9,7 @@ use strongroom_endpoint_selector::{
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, GuestSize, PayloadOffset};
 
 use crate::tools::{Tools, disk_of};
-use crate::{failure, inspect, template};
+use crate::{failure, inspect, reading, template};
 
 /// Content that was looked at and may be read.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ impl<'a> Source<'a> {
         }
         let (size, payload_offset, seen) = match (&content, disk_of(&content)) {
             (ContentSource::Image(image), _) => {
+                reading::absolute(operation, image.path)?;
+                reading::absolute(operation, image.path)?;
                 let seen = vec![Seen::at(operation, image.path)?];
                 let size = template::admit(operation, image)?;
                 let size = GuestSize::new(size)
@@ -55,6 +57,7 @@ impl<'a> Source<'a> {
             }
             (_, Some(disk)) => {
                 openable(operation, disk)?;
+                reading::absolute(operation, disk.location.path())?;
                 let seen = Seen::of_disk(operation, disk)?;
                 let facts = inspect::prove(tools, call, operation, disk)?;
                 (facts.guest, facts.payload_offset, seen)

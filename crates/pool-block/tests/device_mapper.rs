@@ -1,10 +1,5 @@
 //! In a machine with device-mapper: volumes on a mapping, as hosts have them from LVM and multipath, and opened as mappings.
 #![cfg(test)]
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot make its input has failed"
-)]
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

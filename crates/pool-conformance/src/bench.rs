@@ -30,7 +30,7 @@ pub(crate) struct Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let side = if self.encrypted { "encrypted" } else { "plain" };
+        let side = if self.encrypted { "an encrypted" } else { "a plain" };
         write!(f, "{side} {}", self.format)
     }
 }
@@ -114,8 +114,12 @@ impl Bench {
 
     /// A name that begins with a letter and that no volume has.
     pub(crate) fn volume(&self) -> Checked<VolumeId> {
-        let number = self.volumes.lock().unwrap_or_else(PoisonError::into_inner).len();
-        self.named(&format!("check-{}-{number}", self.run))
+        // In one step, so that two threads do not get one name.
+        let mut volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = format!("check-{}-{}", self.run, volumes.len());
+        let id: VolumeId = name.parse().map_err(|e| impossible(&e))?;
+        volumes.push(id.clone());
+        Ok(id)
     }
 
     pub(crate) fn named(&self, name: &str) -> Checked<VolumeId> {
@@ -213,7 +217,7 @@ impl Bench {
     pub(crate) fn make(&self, kind: Kind) -> Checked<Volume> {
         let id = self.volume()?;
         let made = self.create(&id, kind, self.size()?, VolumeContent::Blank);
-        done(&format!("create of an {kind} volume"), made)
+        done(&format!("create of {kind} volume"), made)
     }
 
     /// A new volume with the content of an image.

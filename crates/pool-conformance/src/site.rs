@@ -73,7 +73,7 @@ impl Site {
             listing: None,
             guest: None,
             host: None,
-            size: 4 << 20,
+            size: 1 << 20,
             patience: Duration::from_secs(60),
         }
     }
@@ -149,7 +149,7 @@ impl Site {
         self
     }
 
-    /// The same with volumes of about this size instead of 4 MiB: a little more, and three times of it after growth.
+    /// The same with volumes of about this size instead of 1 MiB: a few sectors more, and 2 MiB more than that after growth.
     #[must_use]
     pub fn with_size(mut self, size: GuestSize) -> Self {
         self.size = size.get();

@@ -2,8 +2,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use strongroom_endpoint_selector::{
-    DirectoryFacts, DiskFacts, Endpoint, EndpointError, HostAnswer, HostCommand, InspectDisk, Need,
-    OpenDirectory,
+    DirectoryFacts, DiskFacts, Endpoint, EndpointError, HostAnswer, HostCommand, InspectDisk, ListDirectory,
+    Need, OpenDirectory,
 };
 use strongroom_storage_pool::{ErrorKind, OpContext, PoolError, Volume};
 use strongroom_types::{Call, Capability, HostId, VolumeId};
@@ -109,7 +109,7 @@ impl<'a> Errand<'a> {
 
     /// The names of the files in a directory.
     pub(crate) fn names(&self, directory: &Path) -> Result<Vec<String>, PoolError> {
-        match self.run(strongroom_endpoint_selector::ListDirectory::new(directory))? {
+        match self.run(ListDirectory::new(directory))? {
             HostAnswer::Names(names) => Ok(names),
             other => Err(self.strange(&other)),
         }

@@ -27,7 +27,7 @@ pub(crate) struct Package {
 pub(crate) const PACKAGES: &[Package] = &[
     Package { name: "qemu-utils",     brings: &["qemu-img", "qemu-io"],        what_for: "makes, copies and resizes encrypted disks" },
     Package { name: "cryptsetup-bin", brings: &["cryptsetup"],                 what_for: "formats and opens raw LUKS disks" },
-    Package { name: "e2fsprogs",      brings: &["mkfs.ext4"],                  what_for: "makes a file system for the demo's template" },
+    Package { name: "e2fsprogs",      brings: &["mkfs.ext4", "filefrag"],      what_for: "makes a file system for the demo's template, and looks at holes" },
     Package { name: "util-linux",     brings: &["setpriv", "addpart"],         what_for: "runs tests as an ordinary user, and makes partitions" },
     Package { name: "mount",          brings: &["losetup", "mount", "umount"], what_for: "gives tests loop devices and full disks" },
     Package { name: "dmsetup",        brings: &["dmsetup"],                    what_for: "looks at mappings in the guests of the lab" },
@@ -41,10 +41,42 @@ pub(crate) const PACKAGES: &[Package] = &[
     Package { name: "libc6-dev",      brings: &["/usr/include/stdio.h"],       what_for: "has the headers that SQLite is compiled with" },
 ];
 
+/// The services that Debian starts with a package, or with one that it depends on, and whose program is only wanted in a guest.
+pub(crate) fn services(of: &[Package]) -> impl Iterator<Item = &'static str> {
+    let wanted = of.iter().any(|package| package.name == "nfs-ganesha");
+    let units: &[&str] = &["nfs-ganesha.service", "rpcbind.service", "rpcbind.socket"];
+    units.iter().copied().filter(move |_| wanted)
+}
+
 /// Programs that need no package: those that tests start come with packages that no Debian is without.
 pub(crate) const ESSENTIAL: &[&str] = &[
-    "bash", "cat", "chmod", "cp", "dd", "echo", "env", "false", "grep", "head", "id", "kill", "ln", "ls",
-    "mkfifo", "printf", "readlink", "rm", "sh", "sleep", "stat", "timeout", "touch", "tr", "true", "yes",
+    "bash",
+    "cat",
+    "chmod",
+    "cp",
+    "dd",
+    "echo",
+    "env",
+    "false",
+    "grep",
+    "head",
+    "id",
+    "kill",
+    "ln",
+    "ls",
+    "mkfifo",
+    "printf",
+    "readlink",
+    "rm",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "stat",
+    "timeout",
+    "touch",
+    "tr",
+    "true",
+    "yes",
 ];
 
 impl Package {

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use crate::commands::{output, run};
 use crate::failure::Failure;
-use crate::packages::{PACKAGES, Package, is_there, missing};
+use crate::packages::{PACKAGES, Package, is_there, missing, services};
 use crate::suite;
 
 const OS_RELEASE: &str = "/etc/os-release";
@@ -42,6 +42,7 @@ pub(crate) fn install_missing() -> Result<(), Failure> {
             by_hand(&names)?
         )));
     }
+    keep_stopped(apt, &lacking)?;
     run(&mut apt_get(apt, &["update"]))?;
     let backports = backports_of_qemu()?;
     let (of_qemu, others): (Vec<&str>, Vec<&str>) =
@@ -159,6 +160,29 @@ fn install(apt: Apt, options: &[&str], names: &[&str]) -> Result<(), Failure> {
     }
     let words = [&["install", "-y", "--no-install-recommends"], options, names].concat();
     run(&mut apt_get(apt, &words))
+}
+
+/// Masks the services of packages that are about to be installed: Debian starts them at once, and only a program of theirs is wanted.
+/// Services of packages that are there already are their owner's business.
+fn keep_stopped(apt: Apt, lacking: &[Package]) -> Result<(), Failure> {
+    if !Path::new("/run/systemd/system").exists() {
+        return Ok(());
+    }
+    for unit in services(lacking) {
+        let known = output(Command::new("systemctl").args(["list-unit-files", unit])).unwrap_or_default();
+        if known.contains(unit) {
+            continue;
+        }
+        println!(
+            "setup: masking {unit}, which nobody here needs running; `systemctl unmask {unit}` undoes it"
+        );
+        let mut mask = match apt {
+            Apt::Sudo => Command::new("sudo"),
+            Apt::AsRoot | Apt::ByHand => Command::new("env"),
+        };
+        run(mask.args(["systemctl", "mask", unit]))?;
+    }
+    Ok(())
 }
 
 /// The suite of backports that the packages of QEMU have to come from, when what is installed came from there.

@@ -218,8 +218,14 @@ impl Array {
         let mut taken = 0;
         for entry in fs::read_dir(&self.directory).map_err(failed("reach the storage"))? {
             let entry = entry.map_err(failed("reach the storage"))?;
-            if entry.path().extension().is_some_and(|e| e == "disk") {
-                taken += entry.metadata().map_err(failed("look at a disk"))?.len();
+            if entry.path().extension().is_none_or(|e| e != "disk") {
+                continue;
+            }
+            match entry.metadata() {
+                Ok(disk) => taken += disk.len(),
+                // Another call removes it just now.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(failed("look at a disk")(e)),
             }
         }
         Ok(self.capacity.saturating_sub(taken))

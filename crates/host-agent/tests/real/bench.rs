@@ -1,10 +1,11 @@
 //! A pool directory and an agent.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{major, minor};
 use strongroom_endpoint_selector::{
     CreateDisk, Disk, DiskContent, DiskFacts, DiskLocation, Endpoint, EndpointError, HostAnswer, HostCommand,
     Protection, SourceImage, Verification, VerifyDisk,
@@ -119,7 +120,13 @@ impl Bench {
         let command = CommandSpec::new(program).args(["-c", "sleep 60000", "--image-opts", &image]);
         let cancellation = Cancellation::new();
         let call = Call::new().with_cancellation(cancellation.clone());
-        let inode = format!(":{} ", fs::metadata(&path).unwrap().ino());
+        let metadata = fs::metadata(&path).unwrap();
+        let mut inode = format!(":{} ", metadata.ino());
+        if metadata.file_type().is_block_device() {
+            // Devices have small numbers, which files elsewhere have too.
+            let (major, minor) = (major(metadata.dev()), minor(metadata.dev()));
+            inode.insert_str(0, &format!(" {major:02x}:{minor:02x}"));
+        }
         std::thread::scope(|scope| {
             let opened = scope.spawn(|| SystemRunner::new().run(&command, &Watch::call(&call)));
             // The lock is there when the kernel lists it.

@@ -16,6 +16,7 @@ fn a_probe_does_each_thing_and_leaves_nothing() {
     assert!(facts.capabilities.encryption_supported(), "{facts:?}");
     for capability in [
         Capability::PlainImages,
+        Capability::EncryptedOverlay,
         Capability::Luks2,
         Capability::DetachedHeader,
         Capability::KeyslotChange,

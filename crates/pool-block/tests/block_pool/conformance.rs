@@ -70,7 +70,7 @@ fn a_pool_of_devices_keeps_the_contract_on_a_host_in_memory() {
 
 #[test]
 fn a_pool_of_devices_keeps_the_contract_on_loop_devices() {
-    let machine = Machine::new(&[16 * MIB; 6]);
+    let machine = Machine::new(&[16 * MIB; 10]);
     let site = on_shelf(machine.place.path().join("shelf"), machine.devices())
         .with_host(machine.agent.clone())
         .with_size(GuestSize::new(MIB).unwrap())

@@ -136,21 +136,27 @@ fn a_volume_grows_after_its_device_did_and_keeps_its_content() {
 }
 
 #[test]
-fn a_plain_volume_does_not_grow_over_what_somebody_left_there() {
-    let machine = Machine::new(&[32 * MIB]);
+fn a_volume_does_not_grow_over_what_somebody_left_there() {
+    let machine = Machine::new(&[32 * MIB, 32 * MIB]);
     let site = machine.site();
-    let image = machine.image("image", 1, 16 * MIB);
-    site.create("v", 16 * MIB, RAW, VolumeKey::Plain, template(&image))
-        .unwrap();
-    machine.loops[0].write(20 * MIB, b"somebody's");
-    let grown = site.grow("v", 24 * MIB, VolumeKey::Plain);
-    refused(grown, ErrorKind::AlreadyExists, &["20971520"]);
-    assert_eq!(site.get("v").unwrap().unwrap().guest, guest(16 * MIB));
-    assert_eq!(
-        site.grow("v", 20 * MIB, VolumeKey::Plain).unwrap().guest,
-        guest(20 * MIB)
-    );
-    assert_eq!(machine.loops[0].read(20 * MIB, 10), b"somebody's");
+    for (number, name, key, header) in [
+        (0, "plain", VolumeKey::Plain, 0),
+        (1, "secret", site.encrypted(), 2 * MIB),
+    ] {
+        site.create(name, 16 * MIB, RAW, key, VolumeContent::Blank)
+            .unwrap();
+        let device = &machine.loops[number];
+        device.write(20 * MIB + header, b"somebody's");
+        let at = (20 * MIB + header).to_string();
+        refused(
+            site.grow(name, 24 * MIB, key),
+            ErrorKind::AlreadyExists,
+            &["not blank", &at],
+        );
+        assert_eq!(site.get(name).unwrap().unwrap().guest, guest(16 * MIB));
+        assert_eq!(site.grow(name, 20 * MIB, key).unwrap().guest, guest(20 * MIB));
+        assert_eq!(device.read(20 * MIB + header, 10), b"somebody's");
+    }
 }
 
 #[test]

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
+use strongroom_endpoint_selector::{RegisteredEndpoints, fake::MemoryEndpoint};
 use strongroom_pool_block::{BlockStorage, ErrorKind};
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::{
-    PoolDriver, SizeRule, SnapshotAction, SourceImage, Template, VolumeContent, VolumeKey,
+    OpContext, PoolDriver, ResizeVolume, SizeRule, SnapshotAction, SourceImage, Template, VolumeContent,
+    VolumeKey,
 };
 use strongroom_types::DiskFormat;
 
@@ -55,6 +58,26 @@ fn a_device_is_mapped_for_the_work_and_for_whoever_attached_it() {
     site.delete("v").unwrap();
     site.pool.detach(&site.cx(), &id, &host).unwrap();
     assert!(array(&site).files().is_empty());
+}
+
+#[test]
+fn nothing_is_changed_on_a_device_that_a_host_has_who_cannot_be_asked() {
+    let machine = Machine::new(&[]);
+    let site = site(&machine);
+    let made = site.create("v", 6 * MIB, RAW, site.encrypted(), VolumeContent::Blank);
+    site.location("v");
+    // Another host could do all of it.
+    let (mut others, facts) = (RegisteredEndpoints::new(), crate::site::host("other"));
+    others.register(Arc::new(MemoryEndpoint::new(facts)));
+    let (cx, id) = (OpContext::new(&site.call, &others), volume("v"));
+    let words = ["host node has volume v", "detach it first"];
+    refused(site.pool.delete(&cx, &id), ErrorKind::Busy, &words);
+    let larger = ResizeVolume::new(&id, guest(20 * MIB), site.encrypted());
+    refused(site.pool.grow(&cx, &larger), ErrorKind::Busy, &words);
+    assert_eq!(site.get("v").unwrap(), Some(made.unwrap()));
+    let host = "node".parse().unwrap();
+    site.pool.detach(&cx, &id, &host).unwrap();
+    site.delete("v").unwrap();
 }
 
 #[test]

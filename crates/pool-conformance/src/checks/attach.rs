@@ -29,7 +29,7 @@ pub(crate) const WHAT_IT_IS: Check = Check::new(
             let at = done("attach", bench.driver.attach(&bench.cx(), &made.id, &bench.host))?;
             same("the format", &made.format, &at.format)?;
             same(
-                &format!("the LUKS of an {kind} volume"),
+                &format!("the LUKS of {kind} volume"),
                 &made.encryption,
                 &at.encryption,
             )?;

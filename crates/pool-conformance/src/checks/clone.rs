@@ -32,7 +32,7 @@ pub(crate) const OWN_KEY: Check = Check::new(
             done("clone_volume", with_own_key(bench, &source.id, &id, kind))?;
             let advice =
                 "encrypt header and sectors anew; a header that is copied brings the volume key along";
-            let expected = format!("the clone of an {kind} volume opens with its own key only");
+            let expected = format!("the clone of {kind} volume opens with its own key only");
             let own = bench.opens(&id, bench.key(kind, 1))?;
             holds(
                 own,
@@ -66,7 +66,7 @@ pub(crate) const SAME_AS_SOURCE: Check = Check::new(
             same("the LUKS", &source.encryption, &made.encryption)?;
             holds(
                 bench.reads(&id, bench.key(kind, 1), &image)?,
-                &format!("the clone of an {kind} volume reads as its source"),
+                &format!("the clone of {kind} volume reads as its source"),
                 || "it has another content".to_owned(),
                 "copy every sector through both ciphers",
             )?;

@@ -19,7 +19,7 @@ pub(crate) const TEMPLATE: Check = Check::new(
             let (id, template) = (bench.volume()?, bench.template()?);
             let content = VolumeContent::Template(bench.named_template(&template, &image));
             let made = bench.create(&id, kind, image.size, content);
-            let made = done(&format!("create of an {kind} volume from a template"), made)?;
+            let made = done(&format!("create of {kind} volume from a template"), made)?;
             same("the template it depends on", &None, &made.overlay_of)?;
             done(
                 "forget_template",
@@ -27,7 +27,7 @@ pub(crate) const TEMPLATE: Check = Check::new(
             )?;
             holds(
                 bench.reads(&id, bench.key(kind, 0), &image)?,
-                &format!("an {kind} volume reads as its template"),
+                &format!("{kind} volume reads as its template"),
                 || "it has another content".to_owned(),
                 "copy the image through the cipher of the volume",
             )?;

@@ -14,7 +14,7 @@ pub(crate) const EXACT_SIZE: Check = Check::new(
         for kind in bench.kinds() {
             let made = bench.make(kind)?;
             same(
-                &format!("the guest's size of an {kind} volume"),
+                &format!("the guest's size of {kind} volume"),
                 &bench.size()?,
                 &made.guest,
             )?;
@@ -31,11 +31,11 @@ pub(crate) const WHAT_WAS_ASKED: Check = Check::new(
         for kind in bench.kinds() {
             let id = bench.volume()?;
             let made = bench.create(&id, kind, bench.size()?, VolumeContent::Blank);
-            let made = done(&format!("create of an {kind} volume"), made)?;
+            let made = done(&format!("create of {kind} volume"), made)?;
             same("the id", &id, &made.id)?;
             same("the format", &kind.format, &made.format)?;
             same(
-                &format!("the LUKS of an {kind} volume"),
+                &format!("the LUKS of {kind} volume"),
                 &luks(bench, kind),
                 &made.encryption,
             )?;
@@ -90,7 +90,7 @@ fn size_rule(bench: &Bench) -> Checked {
         };
         holds(
             follows,
-            &format!("an {kind} volume of {least} bytes has them {rule}"),
+            &format!("{kind} volume of {least} bytes has them {rule}"),
             || format!("a device of {device} bytes"),
             "say in Capabilities::sizes what the storage does, and in Volume::device what it did",
         )?;
@@ -131,7 +131,7 @@ pub(crate) const AGAIN: Check = Check::new(
         for kind in bench.kinds() {
             let made = bench.make(kind)?;
             let again = bench.create(&made.id, kind, made.guest, VolumeContent::Blank);
-            let again = done(&format!("create of an {kind} volume again"), again)?;
+            let again = done(&format!("create of {kind} volume again"), again)?;
             same("the volume", &without_room(&made), &without_room(&again))?;
         }
         Ok(())

@@ -14,7 +14,7 @@ pub(crate) const GONE: Check = Check::new(
             let made = bench.make(kind)?;
             bench.delete(&made.id)?;
             same(
-                &format!("an {kind} volume that was deleted"),
+                &format!("{kind} volume that was deleted"),
                 &None,
                 &bench.get(&made.id)?,
             )?;

@@ -45,7 +45,7 @@ fn ciphertext(bench: &Bench) -> Checked {
         if kind.encrypted {
             sealed(kind, &made, &image, &stored)?;
         } else if !image.is_in(&stored) {
-            let why = format!("the look into the storage does not see the content of an {kind} volume");
+            let why = format!("the look into the storage does not see the content of {kind} volume");
             return Err(Stop::NotTested(why));
         }
         bench.delete(&made.id)?;
@@ -68,7 +68,7 @@ fn filled(bench: &Bench, kind: Kind, image: &Image) -> Checked<Volume> {
 
 /// Fails unless these bytes are those of an encrypted volume.
 pub(crate) fn sealed(kind: Kind, volume: &Volume, image: &Image, stored: &[u8]) -> Checked {
-    let expected = format!("what the storage has of an {kind} volume is ciphertext");
+    let expected = format!("what the storage has of {kind} volume is ciphertext");
     let advice =
         "open what was made with its key before create returns, and make no plain volume when that fails";
     let failed = |seen: &str| Err(Failure::new(expected.as_str(), seen, advice).into());
@@ -114,7 +114,7 @@ pub(crate) const KEY_OPENS: Check = Check::new(
             let made = bench.make(kind)?;
             holds(
                 bench.opens(&made.id, bench.key(kind, 0))?,
-                &format!("an {kind} volume opens with its key"),
+                &format!("{kind} volume opens with its key"),
                 || "the key does not open it".to_owned(),
                 "make the volume with the key of the request and no other",
             )?;
@@ -132,7 +132,7 @@ pub(crate) const OTHER_KEY: Check = Check::new(
             let made = bench.make(kind)?;
             holds(
                 !bench.opens(&made.id, bench.key(kind, 1))?,
-                &format!("an {kind} volume is refused to another key"),
+                &format!("{kind} volume is refused to another key"),
                 || "the other key opens it".to_owned(),
                 "use the key of the request for this volume only, and check it whenever the volume is attached",
             )?;

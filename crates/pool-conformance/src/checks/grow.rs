@@ -19,7 +19,7 @@ pub(crate) const EXACT_SIZE: Check = Check::new(
         for kind in bench.kinds() {
             let made = bench.make(kind)?;
             let grown = done(
-                &format!("grow of an {kind} volume"),
+                &format!("grow of {kind} volume"),
                 grow(bench, &made, kind, bench.larger(2)?),
             )?;
             same("the size that grow gives", &bench.larger(2)?, &grown.guest)?;
@@ -76,7 +76,7 @@ pub(crate) const CONTENT: Check = Check::new(
             let after = bench.digest(&made.id, key, made.guest)?;
             holds(
                 before == after,
-                &format!("an {kind} volume has its content after it grew"),
+                &format!("{kind} volume has its content after it grew"),
                 || "it has another".to_owned(),
                 "grow the device first, and never write to what the volume had",
             )?;

@@ -24,7 +24,7 @@ pub(crate) const EXACT_SIZE: Check = Check::new(
         for kind in bench.kinds() {
             let made = bench.make(kind)?;
             let shrunk = done(
-                &format!("shrink of an {kind} volume"),
+                &format!("shrink of {kind} volume"),
                 shrink(bench, &made, kind, half(bench)?),
             )?;
             same("the size that shrink gives", &half(bench)?, &shrunk.guest)?;
@@ -76,7 +76,7 @@ pub(crate) const CONTENT: Check = Check::new(
             let after = bench.digest(&made.id, key, half(bench)?)?;
             holds(
                 before == after,
-                &format!("an {kind} volume has the beginning of its content after it shrank"),
+                &format!("{kind} volume has the beginning of its content after it shrank"),
                 || "it has another".to_owned(),
                 "cut off what is behind the new end, the header counted, and nothing else",
             )?;

@@ -24,6 +24,11 @@ fn stubborn<T>(
     done
 }
 
+/// Whether a host failed, whatever it did before.
+fn by_host<T>(done: &Result<T, PoolError>) -> bool {
+    done.as_ref().is_err_and(|e| e.kind() == ErrorKind::Io)
+}
+
 pub(crate) const TABLE: &[(&str, Spoil)] = &[
     ("a-create-that-failed-is-finished-by-the-same-again", |m| {
         m.on_host().create = Some(Arc::new(|d, memory, cx, r| match r.content {
@@ -65,7 +70,14 @@ pub(crate) const TABLE: &[(&str, Spoil)] = &[
     }),
     ("an-attach-that-failed-is-finished-by-the-same-again", |m| {
         m.on_host().attach = Some(Arc::new(|d, memory, cx, volume, host| {
-            stubborn(memory, volume, || d.attach(cx, volume, host))
+            if memory.seen().contains(volume.as_str()) {
+                return Err(error(ErrorKind::Busy, "somebody is at it already"));
+            }
+            let at = d.attach(cx, volume, host);
+            if by_host(&at) {
+                memory.first(volume);
+            }
+            at
         }));
     }),
     ("a-growth-that-failed-is-finished-by-the-same-again", |m| {

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use strongroom_pool_conformance::{Site, run};
 use strongroom_pool_file::{FilePool, FilePoolConfig};
-use strongroom_types::PoolId;
+use strongroom_types::{ByteSize, Capability, PoolId};
 
 use crate::machine::{Machine, agent};
+use crate::site::{config, guest, host};
 
 /// All that lies in the pool, but for what belongs to the pool itself.
 fn listing(pool: &Path) -> io::Result<BTreeSet<String>> {
@@ -41,6 +42,23 @@ fn the_pool_keeps_every_promise_of_a_driver_with_the_real_tools() {
         .with_other_pool(move || FilePool::open(other.clone()))
         .with_listing(move || listing(&pool))
         .with_host(agent);
+    let report = run(&site);
+    assert!(report.passed(), "{report}");
+}
+
+#[test]
+fn the_pool_keeps_every_promise_of_a_driver_with_a_host_in_memory() {
+    let node = host("node-1", &Capability::ALL);
+    let images = node.clone();
+    let site = Site::new(|| FilePool::open(config()))
+        .with_host(node)
+        .with_images(move |name, content| {
+            let path = Path::new("/images").join(name);
+            let size = u64::try_from(content.len()).unwrap();
+            images.add_image(&path, ByteSize::bytes(size));
+            images.add_blank(&path, guest(size));
+            Ok(path)
+        });
     let report = run(&site);
     assert!(report.passed(), "{report}");
 }

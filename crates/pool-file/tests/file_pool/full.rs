@@ -169,5 +169,11 @@ fn a_copy_that_cannot_fit_is_not_begun() {
     }
     let usage = site.pool.usage(&site.cx()).unwrap();
     assert_eq!((usage.total.get(), usage.provisioned), (8 * MIB, None));
+    let small = machine.image("small", 3, 3 << 20);
+    let key = site.encrypted();
+    site.create_with("v", 3 * MIB, DiskFormat::Raw, key, unnamed(&small))
+        .unwrap();
+    let cloned = site.clone("v", key, "w", key);
+    crate::site::refused(cloned, ErrorKind::NoSpace, &["main", "v.luks takes", "are free"]);
     drop(mount);
 }

@@ -13,7 +13,7 @@ use crate::machine::{Machine, Outcome, outcome};
 /// Notes the arguments and the environment of each tool as the kernel shows them, and every key that is handed over to it;
 /// then the real tool goes on.
 const WITNESS: &str = r#"{ tr '\0' '\n' < /proc/$$/cmdline; tr '\0' '\n' < /proc/$$/environ; } >> "${0%/*}/../seen"
-for fd in /proc/$$/fd/9??; do case "$(readlink "$fd")" in /memfd:*) { cat "$fd"; echo; } >> "${0%/*}/../keys";; esac; done
+for fd in /proc/$$/fd/9??; do case "$(readlink "$fd")" in /memfd:passphrase*) { cat "$fd"; echo; } >> "${0%/*}/../keys";; esac; done
 exec "$REAL" "$@""#;
 
 /// The length by which a form is looked up.

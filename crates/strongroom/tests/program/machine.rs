@@ -249,12 +249,22 @@ impl Machine {
     }
 }
 
+/// Whether this is where a killed process tried out what the file system lets it do. The next sweep of the pool takes it; it was no work
+/// on a volume, so that no job asks for that.
+fn is_trial(path: &Path) -> bool {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    name.starts_with(".strongroom-staging-")
+        && fs::read_dir(path).is_ok_and(|mut inside| inside.all(|e| e.unwrap().file_name() == "trial"))
+}
+
 /// The names in a pool's directory, but for its mark and its templates.
 pub(crate) fn volume_files(directory: &Path) -> Vec<String> {
     let others = ["lost+found", ".strongroom-pool", "templates"];
     let mut names: Vec<_> = fs::read_dir(directory)
         .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .map(|e| e.unwrap())
+        .filter(|e| !is_trial(&e.path()))
+        .map(|e| e.file_name().into_string().unwrap())
         .filter(|n| !others.contains(&n.as_str()))
         .collect();
     names.sort();
