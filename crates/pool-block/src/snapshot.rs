@@ -73,7 +73,7 @@ impl<S: BlockStorage> BlockPool<S> {
                 ErrorKind::NotFound,
                 format!("volume {id} has no snapshot {snapshot}"),
             ),
-            Some(then) if then.stage != Stage::Ready  => (
+            Some(then) if then.stage != Stage::Ready || Kind::of(then) != Kind::of(label) => (
                 ErrorKind::WrongDisk,
                 format!(
                     "snapshot {snapshot} is {}, volume {id} is {}; it stays as it is",
