@@ -10,6 +10,7 @@ mod fault;
 mod fault_content;
 mod fault_create;
 mod fault_snapshot;
+mod fault_unfinished;
 mod fault_volume;
 mod group;
 mod grow;
@@ -92,6 +93,7 @@ pub(crate) const CHECKS: &[Check] = &[
     limits::LIMIT,
     limits::RECOVER,
     fault_create::FINISHED,
+    fault_unfinished::NOT_FOUND,
     fault_create::GIVEN_UP,
     fault_create::CALL_PASSED_ON,
     fault_volume::DELETE,

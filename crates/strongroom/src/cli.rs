@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use strongroom_types::{DiskFormat, HostId, OfferingId};
 
-pub(crate) use self::pool::{Pool, PoolAdd};
+pub(crate) use self::pool::{Pool, PoolAdd, PoolCheck};
 pub(crate) use self::template::Template;
 pub(crate) use self::volume::{Passphrase, Source, Volume};
 

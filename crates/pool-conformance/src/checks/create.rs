@@ -36,7 +36,7 @@ pub(crate) const WHAT_WAS_ASKED: Check = Check::new(
             same("the format", &kind.format, &made.format)?;
             same(
                 &format!("the LUKS of {kind} volume"),
-                &luks(bench, kind),
+                &luks(bench, kind.encrypted),
                 &made.encryption,
             )?;
             same("its template", &None, &made.overlay_of)?;
@@ -45,9 +45,9 @@ pub(crate) const WHAT_WAS_ASKED: Check = Check::new(
     },
 );
 
-fn luks(bench: &Bench, kind: Kind) -> Option<EncryptionFormat> {
+pub(crate) fn luks(bench: &Bench, encrypted: bool) -> Option<EncryptionFormat> {
     match bench.capabilities.encryption {
-        Encryption::OnHost(luks) if kind.encrypted => Some(luks),
+        Encryption::OnHost(luks) if encrypted => Some(luks),
         _ => None,
     }
 }
@@ -72,7 +72,7 @@ fn size_rule(bench: &Bench) -> Checked {
     }
     for kind in raw {
         let made = bench.make(kind)?;
-        let header = match luks(bench, kind) {
+        let header = match luks(bench, kind.encrypted) {
             Some(EncryptionFormat::Luks1) => PayloadOffset::LUKS1_CRYPTSETUP.get(),
             Some(EncryptionFormat::Luks2) => PayloadOffset::LUKS2_CRYPTSETUP.get(),
             None => 0,

@@ -3,6 +3,7 @@ use strongroom_storage_pool::{CloneKey, CloneVolume, CreateVolume, FlattenVolume
 use crate::bench::Bench;
 use crate::check::{Check, Needs};
 use crate::checks::fault::{LEFT_BEHIND, each};
+use crate::checks::fault_unfinished::whole_if_found;
 use crate::checks::overlay;
 use crate::expect::{done, same};
 use crate::failure::{Checked, Failure};
@@ -45,7 +46,7 @@ pub(crate) const CONTENT: Check = Check::new(
 
 pub(crate) const CLONE: Check = Check::new(
     "a-clone-that-failed-is-finished-by-the-same-again",
-    "After a clone that failed, the same request again gives the clone with all of its content; delete leaves nothing.",
+    "After a clone that failed, what get finds is whole, and the same request again gives the clone with all of its content; delete leaves nothing.",
     Needs::CloneOwnKey,
     |bench| {
         let (kind, image) = (bench.kind()?, bench.image("cloned")?);
@@ -55,6 +56,8 @@ pub(crate) const CLONE: Check = Check::new(
             let key = CloneKey::Own(bench.key(kind, 1));
             let request = CloneVolume::new(&source.id, bench.key(kind, 0), &id, key);
             drop(round.attempt(|cx| bench.driver.clone_volume(cx, &request)));
+            bench.plan.calm();
+            whole_if_found(bench, &id, (kind.format, bench.key(kind, 1)), Some(&image))?;
             round.again("clone_volume", |cx| bench.driver.clone_volume(cx, &request))?;
             reads(bench, &id, bench.key(kind, 1), &image)?;
             bench.delete(&id)?;

@@ -15,3 +15,4 @@ mod report;
 mod site;
 mod sound;
 mod table;
+mod unfinished;

@@ -12,7 +12,11 @@ use crate::mutant::Spoil;
 use crate::mutants_of_volumes::there;
 
 /// The same request for a blank volume.
-fn blank(d: &dyn PoolDriver, cx: &OpContext<'_>, r: &CreateVolume<'_>) -> Result<Volume, PoolError> {
+pub(crate) fn blank(
+    d: &dyn PoolDriver,
+    cx: &OpContext<'_>,
+    r: &CreateVolume<'_>,
+) -> Result<Volume, PoolError> {
     let mut request = *r;
     request.content = VolumeContent::Blank;
     d.create(cx, &request)

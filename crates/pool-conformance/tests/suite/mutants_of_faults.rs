@@ -6,6 +6,7 @@ use strongroom_types::Call;
 
 use crate::faulty::{Memory, error, lost};
 use crate::mutant::Spoil;
+use crate::mutants_of_content::blank;
 
 /// Does not do again what failed once because an answer was lost.
 fn stubborn<T>(
@@ -38,6 +39,21 @@ pub(crate) const TABLE: &[(&str, Spoil)] = &[
         m.faults.delete = Some(Arc::new(|d, memory, cx, volume| {
             memory.seen().remove(volume.as_str());
             d.delete(cx, volume)
+        }));
+    }),
+    ("a-create-that-failed-is-not-found-until-it-is-whole", |m| {
+        m.on_host().create = Some(Arc::new(|d, memory, cx, r| {
+            if memory.seen().remove(r.volume.as_str()) {
+                d.delete(cx, r.volume)?;
+            }
+            let made = d.create(cx, r);
+            // As one that gives the volume its name and fills it afterwards.
+            let not_filled = by_host(&made) && !lost(&made);
+            if not_filled && matches!(r.content, VolumeContent::Template(_)) {
+                blank(d, cx, r)?;
+                memory.first(r.volume);
+            }
+            made
         }));
     }),
     ("a-create-that-failed-leaves-nothing-behind", |m| {

@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{ArgGroup, Args, Subcommand};
+use strongroom_pool_conformance::checks;
 use strongroom_types::PoolId;
 
 #[derive(Debug, Subcommand)]
@@ -9,6 +11,38 @@ pub(crate) enum Pool {
     Add(PoolAdd),
     /// Lists the pools with what they can do and how full they are.
     List,
+    /// Checks that the pool keeps every promise of a storage driver, on its real storage with this machine's tools.
+    ///
+    /// The checks make small volumes and templates whose names begin with `check-`, spoil work on them on purpose, and delete them. They
+    /// touch no other volume and record nothing in the state directory; no other command works on that meanwhile. But they call the
+    /// driver's recovery, which removes unfinished work of anybody: no other program and no other host may use the pool while it is
+    /// checked. A driver with a fault may harm what else is in the pool, so one that has volumes is refused unless --with-volumes is
+    /// said.
+    ///
+    /// A pool of devices needs ten free ones, all zeros. Where this command is killed, volumes that begin with `check-` may stay in the
+    /// storage; they are nobody's. A signal or --timeout ends it after the check that runs.
+    Check(PoolCheck),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PoolCheck {
+    /// Which pool.
+    pub(crate) name: PoolId,
+    /// Runs these checks only.
+    #[arg(long, value_name = "CHECK", num_args = 1.., value_parser = check_names())]
+    pub(crate) only: Vec<String>,
+    /// Also writes what was found as JUnit XML, for a CI.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Checks a pool although it has volumes.
+    #[arg(long)]
+    pub(crate) with_volumes: bool,
+}
+
+fn check_names() -> PossibleValuesParser {
+    let named =
+        |check: &strongroom_pool_conformance::Check| PossibleValue::new(check.name).help(check.sentence);
+    PossibleValuesParser::new(checks().iter().map(named))
 }
 
 #[derive(Debug, Args)]

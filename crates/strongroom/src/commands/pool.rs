@@ -1,3 +1,5 @@
+mod check;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -84,6 +86,7 @@ pub(super) fn run(session: &Session, command: Pool, output: Output, call: &Call)
             let shown = add(session, pool, call)?;
             return print(output, &shown, |p| listing(std::slice::from_ref(p)));
         }
+        Pool::Check(check) => return check::run(session, &check, output, call),
         Pool::List => session
             .control
             .pools()?

@@ -8,3 +8,4 @@ mod kills;
 mod leak;
 mod life;
 mod machine;
+mod pool_check;
