@@ -174,8 +174,9 @@ commands! {
     /// Writes an empty qcow2 disk onto a block device that is there and blank from end to end. What lies behind its tables is the
     /// disk's to grow into; a guest that fills more than the device has gets an error, so the storage makes the device larger in time.
     ///
-    /// Anything that is not blank is [`AlreadyExists`](crate::ErrorKind::AlreadyExists) and stays untouched, but for a qcow2 disk of
+    /// Anything that is not blank is [`AlreadyExists`](crate::ErrorKind::AlreadyExists) and stays untouched, but for an empty qcow2 disk of
     /// this size on this side of the cipher that the key opens, which is the answer, and for what the same command left when it was stopped.
+    /// A disk is empty that has no snapshots and to which nothing was written; a finished disk does not say whose it is.
     ///
     /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
     FormatQcow2 {
@@ -258,6 +259,10 @@ commands! {
 
     /// Makes a disk smaller: the guest then sees exactly `to`, and what was behind it is lost. Shrinking to the size that it has
     /// changes nothing; a larger size is refused, and so is one that cuts into a LUKS header. A block device is made smaller by its storage.
+    ///
+    /// A qcow2 disk that grows again reads as zeros behind the old end, unless snapshots were inside when it was made smaller: the
+    /// rest of its last cluster then comes back. One that would lose more than 64 GiB is [`Unsupported`](crate::ErrorKind::Unsupported):
+    /// copy what is to stay into a smaller disk.
     ///
     /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
     ShrinkDisk {

@@ -1,7 +1,7 @@
 //! A place in memory for a file that only lives while a disk is made.
 
-use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,7 +41,11 @@ impl Ephemeral {
 
     fn below(path: &Path) -> Option<Self> {
         sweep(path);
-        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(path).ok()?;
+        let directory = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(path)
+            .ok()?;
         let lock = File::open(directory.path()).ok()?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
         Some(Self {
@@ -87,6 +91,14 @@ fn sweep(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_else_enters_a_directory_with_a_header() {
+        let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+        let working = Ephemeral::below(memory.path()).unwrap();
+        let mode = fs::metadata(working.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 
     #[test]
     fn what_a_killed_process_left_is_removed_and_what_is_in_work_is_not() {

@@ -44,10 +44,11 @@ pub(crate) fn flatten(tools: &Tools, call: &Call, c: &FlattenDisk<'_>) -> Result
     copy::copy(tools, &portion(call, &(0..1), 3), FLATTEN, &old, &new, true)?;
     same_content(tools, call, &old, &new)?;
     inspect::go_on(call, FLATTEN)?;
-    let replaced = replace(path, made.path(), &old)?;
+    let kept = staging.second_path();
+    let replaced = replace(path, made.path(), &kept, &old)?;
     let facts = inspect::prove(tools, call, FLATTEN, &disk.on(None))?;
-    if let (Some(replaced), Some(_)) = (replaced, disk.protection.key()) {
-        erase(path, replaced);
+    if disk.protection.key().is_some() {
+        erase(path, replaced.map(|()| kept));
     }
     Ok(HostAnswer::Disk(facts))
 }
@@ -96,8 +97,8 @@ fn same_content(tools: &Tools, call: &Call, old: &Source<'_>, new: &Disk<'_>) ->
     Err(EndpointError::new(ErrorKind::Tool, FLATTEN, message))
 }
 
-/// Gives the name of the old disk to the new one, in one step. Answers where the old one is now, if it could be kept for a moment.
-fn replace(path: &Path, made: &Path, old: &Source<'_>) -> Result<Option<PathBuf>, EndpointError> {
+/// Gives the name of the old disk to the new one, in one step. Answers whether the old one could be kept for a moment, as `kept`.
+fn replace(path: &Path, made: &Path, kept: &Path, old: &Source<'_>) -> Result<io::Result<()>, EndpointError> {
     let io = |e: io::Error| failure::io(FLATTEN, path, e);
     let new = File::open(made).map_err(io)?;
     // Locked, so that nobody writes to the old disk between the last look and the rename.
@@ -109,17 +110,19 @@ fn replace(path: &Path, made: &Path, old: &Source<'_>) -> Result<Option<PathBuf>
     fchown(&new, Some(metadata.uid()), Some(metadata.gid())).map_err(io)?;
     new.sync_all().map_err(io)?;
     // A file system without hard links lets the old file go at once.
-    let kept = made.with_file_name("replaced");
-    let kept = fs::hard_link(path, &kept).ok().map(|()| kept);
+    let linked = fs::hard_link(path, kept);
     fs::rename(made, path).map_err(io)?;
     let directory = path.parent().unwrap_or(Path::new("/"));
     File::open(directory).and_then(|d| d.sync_all()).map_err(io)?;
-    Ok(kept)
+    Ok(linked)
 }
 
 /// Destroys the keyslots of the disk that was replaced: its header must not live on in free blocks.
-fn erase(path: &Path, replaced: PathBuf) {
-    if let Err(error) = keyslots::erase(FLATTEN, &DiskLocation::File(replaced), DiskFormat::Qcow2) {
+fn erase(path: &Path, replaced: io::Result<PathBuf>) {
+    let erased = replaced
+        .map_err(|e| failure::io(FLATTEN, path, e))
+        .and_then(|old| keyslots::erase(FLATTEN, &DiskLocation::File(old), DiskFormat::Qcow2));
+    if let Err(error) = erased {
         tracing::warn!(disk = ?path, %error, "the header of the disk before it was flattened may be left in free blocks");
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use strongroom_endpoint_selector::{
-    Disk, DiskFacts, DiskLocation, EndpointError, ErrorKind, FormatQcow2, HostAnswer,
+    ContentSource, Disk, DiskFacts, DiskLocation, EndpointError, ErrorKind, FormatQcow2, HostAnswer,
 };
 use strongroom_image::Magic;
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, SECTOR, VolumeId};
@@ -107,7 +107,7 @@ fn begun(c: &FormatQcow2<'_>, place: &mut Place<'_>) -> Result<u64, EndpointErro
     Ok(bytes.unwrap_or(0).min(length))
 }
 
-/// The disk that is there already, if it is what was asked for.
+/// The disk that is there already, if it is what was asked for and nobody has used it.
 fn finished(
     tools: &Tools,
     call: &Call,
@@ -124,10 +124,30 @@ fn finished(
         }
         _ => e,
     })?;
+    unused(tools, call, disk, &facts)?;
     reading::open(FORMAT, c.location)?
         .sync_all()
         .map_err(|e| failure::io(FORMAT, c.location.path(), e))?;
     Ok(facts)
+}
+
+/// Fails of a disk that has content, also in a snapshot: a header does not say whose it is.
+fn unused(tools: &Tools, call: &Call, disk: &Disk<'_>, facts: &DiskFacts) -> Result<(), EndpointError> {
+    let used = |what: &str| {
+        let message = format!(
+            "{} has a qcow2 disk {what}, maybe another volume's; it stays as it is",
+            disk.location
+        );
+        Err(EndpointError::new(ErrorKind::AlreadyExists, FORMAT, message))
+    };
+    if reading::snapshots(FORMAT, disk.location)? > 0 {
+        return used("with snapshots inside");
+    }
+    let whole = 0..facts.guest.get();
+    match tools.map(FORMAT, call, &ContentSource::Disk(*disk), &whole)? {
+        Some(parts) if parts.iter().all(|part| part.zero) => Ok(()),
+        _ => used("to which something was written"),
+    }
 }
 
 fn prove(

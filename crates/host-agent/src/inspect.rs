@@ -52,7 +52,8 @@ fn facts(
     let location = said.location;
     reading::absolute(operation, location.path())?;
     let (mut facts, named) = reading::disk(operation, location, said.format, said.encryption)?;
-    facts.base = overlay::base(operation, location, said.home, named.as_ref(), said.lies)?;
+    let named_base = named.as_ref();
+    facts.base = overlay::base(operation, location, said.home, named_base, said.lies, facts.guest)?;
     if said.encryption == Some(EncryptionFormat::Luks2) {
         return Ok(facts);
     }

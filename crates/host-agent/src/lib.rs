@@ -12,6 +12,7 @@ mod digest;
 mod directory;
 mod ephemeral;
 mod exclusive;
+mod extent;
 mod failure;
 mod flatten;
 mod format;

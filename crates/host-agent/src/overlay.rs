@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use strongroom_endpoint_selector::{BaseImage, DiskLocation, EndpointError, ErrorKind, SourceImage};
 use strongroom_image::BackingFile;
-use strongroom_types::DiskFormat;
+use strongroom_types::{DiskFormat, GuestSize};
 
 use crate::{failure, template};
 
@@ -29,6 +29,8 @@ pub(crate) enum Lies<'a> {
 /// The base that a header names, looked at like any image from outside. It is the one that is said, or an error that says what it
 /// is. A name in a header is only compared; what is opened is the path that the command has.
 ///
+/// `guest` is the size of the disk. Its base is no larger when it is made, so one that is was exchanged for another.
+///
 /// `home` is the directory in which the disk has its name, or will have it: names in headers are relative to it.
 pub(crate) fn base(
     operation: &'static str,
@@ -36,6 +38,7 @@ pub(crate) fn base(
     home: &Path,
     named: Option<&BackingFile>,
     said: Lies<'_>,
+    guest: GuestSize,
 ) -> Result<Option<BaseImage>, EndpointError> {
     let wrong = |found: String| {
         let message = format!("{location} {found}");
@@ -98,7 +101,15 @@ pub(crate) fn base(
         );
         return Err(wrong(found));
     }
-    admit(operation, &base.source()).map_err(lies_on)?;
+    let bytes = admit(operation, &base.source()).map_err(lies_on)?;
+    if bytes > guest.get() {
+        let found = format!(
+            "has {} bytes, and {} on which it is said to lie has {bytes}; no disk is made on a larger image",
+            guest.get(),
+            base.path.display()
+        );
+        return Err(wrong(found));
+    }
     Ok(Some(base))
 }
 

@@ -2,7 +2,7 @@
 
 mod qcow2;
 
-pub(crate) use self::qcow2::snapshots;
+pub(crate) use self::qcow2::{cluster_size, snapshots};
 
 use std::error::Error;
 use std::fs::{File, Metadata};

@@ -8,6 +8,7 @@ use strongroom_endpoint_selector::{
 };
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, GuestSize, PayloadOffset};
 
+use crate::extent::Extent;
 use crate::tools::{Tools, disk_of};
 use crate::{failure, inspect, reading, template};
 
@@ -19,6 +20,7 @@ pub(crate) struct Source<'a> {
     /// Where the encrypted sectors of a raw LUKS disk begin.
     pub(crate) payload_offset: PayloadOffset,
     seen: Vec<Seen>,
+    lies: Vec<Extent>,
 }
 
 /// What a new disk is to be filled with, if it is filled.
@@ -45,22 +47,32 @@ impl<'a> Source<'a> {
             let message = "writing the content of an encrypted disk in clear needs a reason";
             return Err(EndpointError::new(ErrorKind::InvalidRequest, operation, message));
         }
-        let (size, payload_offset, seen) = match (&content, disk_of(&content)) {
+        let (size, payload_offset, seen, lies) = match (&content, disk_of(&content)) {
             (ContentSource::Image(image), _) => {
-                reading::absolute(operation, image.path)?;
                 reading::absolute(operation, image.path)?;
                 let seen = vec![Seen::at(operation, image.path)?];
                 let size = template::admit(operation, image)?;
                 let size = GuestSize::new(size)
                     .map_err(|e| EndpointError::new(ErrorKind::UntrustedImage, operation, e.to_string()))?;
-                (size, PayloadOffset::NONE, seen)
+                (
+                    size,
+                    PayloadOffset::NONE,
+                    seen,
+                    vec![lies_in(operation, image.path)?],
+                )
             }
             (_, Some(disk)) => {
                 openable(operation, disk)?;
                 reading::absolute(operation, disk.location.path())?;
                 let seen = Seen::of_disk(operation, disk)?;
                 let facts = inspect::prove(tools, call, operation, disk)?;
-                (facts.guest, facts.payload_offset, seen)
+                let base = disk.base.map(|base| base.path);
+                let lies = [Some(disk.location.path()), base]
+                    .into_iter()
+                    .flatten()
+                    .map(|path| lies_in(operation, path))
+                    .collect::<Result<_, _>>()?;
+                (facts.guest, facts.payload_offset, seen, lies)
             }
             _ => {
                 let message = "this agent does not know this source of content";
@@ -72,6 +84,7 @@ impl<'a> Source<'a> {
             size,
             payload_offset,
             seen,
+            lies,
         })
     }
 
@@ -147,18 +160,24 @@ pub(crate) fn openable(operation: &'static str, disk: &Disk<'_>) -> Result<(), E
     Err(EndpointError::new(ErrorKind::Unsupported, operation, message))
 }
 
-/// Fails when content would be written over itself.
+/// Fails when content would be written over itself, by whatever names and loop devices.
 pub(crate) fn not_itself(
     operation: &'static str,
     source: &Source<'_>,
     into: &Disk<'_>,
 ) -> Result<(), EndpointError> {
-    let target = Seen::at(operation, into.location.path())?;
-    if source.seen.iter().all(|seen| seen.file != target.file) {
+    let target = lies_in(operation, into.location.path())?;
+    if !source.lies.iter().any(|lies| lies.overlaps(&target)) {
         return Ok(());
     }
     let message = format!("{} would be written over what it is read from", into.location);
     Err(EndpointError::new(ErrorKind::InvalidRequest, operation, message))
+}
+
+fn lies_in(operation: &'static str, path: &Path) -> Result<Extent, EndpointError> {
+    path.metadata()
+        .and_then(|found| Extent::of(&found))
+        .map_err(|e| failure::io(operation, path, e))
 }
 
 /// Which file there was, and when it was last changed.

@@ -52,6 +52,12 @@ impl Staging {
             .join(self.target.file_name().unwrap_or(OsStr::new("disk")))
     }
 
+    /// Another path in it, whatever the name of the disk is.
+    pub(crate) fn second_path(&self) -> PathBuf {
+        let taken = self.target.file_name() == Some(OsStr::new("second"));
+        self.directory.join(if taken { "other" } else { "second" })
+    }
+
     /// Gives the finished disk its name, unless the name is taken: then it fails and what has the name stays as it is. When
     /// this returns, the content and the name are on disk.
     pub(crate) fn publish(self) -> io::Result<()> {

@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Dev, major, minor};
+use strongroom_types::SECTOR;
 
 /// Where the attributes are by which a device is told from others, below its directory, in the order in which they are asked: the UUID
 /// of a mapping, the file of a loop device, of NVMe, SCSI and virtio the world-wide name or serial number, the UUID of an array.
@@ -38,6 +40,34 @@ impl Sysfs {
         };
         let disk = Self(self.0.parent()?.to_owned()).serial()?;
         Some(format!("{disk}-part{partition}"))
+    }
+
+    /// The file of a loop device, by the name that the kernel has for it.
+    pub(crate) fn loop_file(&self) -> Option<PathBuf> {
+        let mut name = fs::read(self.0.join("loop/backing_file")).ok()?;
+        name.pop_if(|last| *last == b'\n');
+        Some(OsString::from_vec(name).into())
+    }
+
+    /// Where in its file a loop device begins, in bytes.
+    pub(crate) fn loop_offset(&self) -> u64 {
+        self.count("loop/offset").unwrap_or(0)
+    }
+
+    /// The disk of a partition, and where in it the partition begins, in bytes.
+    pub(crate) fn part_of(&self) -> Option<(Self, u64)> {
+        self.attribute("partition")?;
+        let start = self.count("start")?.saturating_mul(SECTOR);
+        Some((Self(self.0.parent()?.to_owned()), start))
+    }
+
+    /// How many bytes it has.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        Some(self.count("size")?.saturating_mul(SECTOR))
+    }
+
+    fn count(&self, name: &str) -> Option<u64> {
+        self.attribute(name)?.parse().ok()
     }
 
     /// Whether it is a loop device that has a file.

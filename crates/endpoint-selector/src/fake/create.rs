@@ -165,7 +165,9 @@ impl State {
             .matches(name, DiskFormat::Qcow2, c.protection.format())
             .is_ok()
             && there.guest() == c.guest
-            && there.key == key;
+            && there.key == key
+            && there.facts().snapshots.is_empty()
+            && there.content.is_unwritten_from(0);
         if same {
             return Ok(HostAnswer::Disk(there.facts()));
         }

@@ -43,8 +43,15 @@ pub(super) fn header(
 
 /// How many snapshots there are inside, whoever took them.
 pub(crate) fn snapshots(operation: &'static str, location: &DiskLocation) -> Result<u32, EndpointError> {
+    whole(operation, location).map(|header| header.snapshots)
+}
+
+/// How many bytes a cluster has.
+pub(crate) fn cluster_size(operation: &'static str, location: &DiskLocation) -> Result<u64, EndpointError> {
+    whole(operation, location).map(|header| header.cluster_size)
+}
+
+fn whole(operation: &'static str, location: &DiskLocation) -> Result<Qcow2Header, EndpointError> {
     let mut file = super::bounded(operation, location)?;
-    Qcow2Header::read(&mut file)
-        .map(|header| header.snapshots)
-        .map_err(|e| super::unreadable(operation, location.path(), e))
+    Qcow2Header::read(&mut file).map_err(|e| super::unreadable(operation, location.path(), e))
 }

@@ -2,7 +2,8 @@
 use std::fs;
 
 use strongroom_endpoint_selector::{
-    CreateDisk, Disk, DiskContent, ErrorKind, GrowDisk, Protection, ReplaceContent, SourceImage, VerifyDisk,
+    CreateDisk, Disk, DiskContent, ErrorKind, GrowDisk, Protection, ReplaceContent, ShrinkDisk, SourceImage,
+    VerifyDisk,
 };
 use strongroom_types::DiskFormat;
 
@@ -46,11 +47,33 @@ fn a_disk_lies_on_what_is_said_or_is_refused() {
     luks[..8].copy_from_slice(b"LUKS\xba\xbe\0\x01");
     fs::write(&base, luks).unwrap();
     refused("disk", Some(raw(&base)), ErrorKind::WrongDisk);
+    let mut larger = there.clone();
+    larger.resize((4 << 20) + 512, 7);
+    fs::write(&base, larger).unwrap();
+    refused("disk", Some(raw(&base)), ErrorKind::WrongDisk);
     fs::remove_file(&base).unwrap();
     refused("disk", Some(raw(&base)), ErrorKind::WrongDisk);
     std::os::unix::fs::symlink(&copy, &base).unwrap();
     refused("disk", Some(raw(&base)), ErrorKind::WrongDisk);
     assert!(fs::read(bench.path("disk")).unwrap() == before);
+}
+
+#[test]
+fn a_base_with_other_content_that_fits_is_not_noticed_and_no_disk_gets_smaller_than_its_base() {
+    let bench = Bench::new();
+    images(&bench);
+    let base = bench.path("images/base.raw");
+    overlay(&bench, "disk", 6 * MIB, bench.luks(), raw(&base)).unwrap();
+    let location = bench.at("disk");
+    let disk = Disk::new(&location, DiskFormat::Qcow2, bench.luks()).on(Some(raw(&base)));
+    let refused = bench.run(ShrinkDisk::new(disk, size(4 * MIB - 512))).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidRequest, "{refused}");
+    assert_eq!(
+        bench.disk(ShrinkDisk::new(disk, size(4 * MIB))).guest,
+        size(4 * MIB)
+    );
+    fs::write(&base, vec![7; 4 << 20]).unwrap();
+    bench.run(VerifyDisk::new(disk)).unwrap();
 }
 
 #[test]

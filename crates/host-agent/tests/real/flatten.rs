@@ -89,6 +89,28 @@ fn a_flattened_disk_stands_alone_and_reads_as_before() {
 }
 
 #[test]
+fn the_keyslots_of_the_disk_before_are_destroyed_whatever_its_name_is() {
+    let bench = Bench::new();
+    images(&bench);
+    let base = bench.path("images/base.raw");
+    for name in ["disk", "replaced", "second", "other"] {
+        overlay(&bench, name, 4 * MIB, bench.luks(), raw(&base)).unwrap();
+        fs::hard_link(bench.path(name), bench.path("before")).unwrap();
+        let (location, before) = (bench.at(name), bench.at("before"));
+        let [disk, before] = [&location, &before]
+            .map(|at| Disk::new(at, DiskFormat::Qcow2, bench.luks()).on(Some(raw(&base))));
+        bench.run(VerifyDisk::new(before)).unwrap();
+        bench.disk(FlattenDisk::new(disk));
+        bench.run(VerifyDisk::new(disk.on(None))).unwrap();
+        let gone = bench.run(VerifyDisk::new(before)).unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::WrongKey, "{name}: {gone}");
+        assert_eq!(bench.names().len(), 3, "{:?}", bench.names());
+        fs::remove_file(bench.path("before")).unwrap();
+        fs::remove_file(bench.path(name)).unwrap();
+    }
+}
+
+#[test]
 fn what_was_overwritten_with_zeros_does_not_become_the_base_again() {
     let bench = Bench::new();
     images(&bench);

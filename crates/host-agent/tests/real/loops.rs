@@ -31,7 +31,13 @@ impl Loop {
         Self::on(backing)
     }
 
-    fn on(backing: PathBuf) -> Self {
+    /// One on this file.
+    pub(crate) fn on(backing: PathBuf) -> Self {
+        Self::on_part(backing, &[])
+    }
+
+    /// One on what these options of `losetup` say of a file.
+    pub(crate) fn on_part(backing: PathBuf, options: &[&str]) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "loop devices need root: run the tests as root"
@@ -39,10 +45,9 @@ impl Loop {
         // One at a time: who is late claims, for an instant, the device that another one just got.
         let one_at_a_time = fs::File::open("/dev/loop-control").unwrap();
         flock(&one_at_a_time, FlockOperation::LockExclusive).unwrap();
-        let attached = tool(
-            "losetup",
-            &["--find", "--show", "--partscan", backing.to_str().unwrap()],
-        );
+        let mut arguments = vec!["--find", "--show", "--partscan", backing.to_str().unwrap()];
+        arguments.extend(options);
+        let attached = tool("losetup", &arguments);
         assert_eq!(attached.code, 0, "{}", attached.message());
         let path = String::from_utf8(attached.stdout).unwrap().trim().to_owned();
         Self { path, backing }

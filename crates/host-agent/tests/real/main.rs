@@ -28,6 +28,7 @@ mod holes;
 mod hook;
 mod in_place;
 mod inspect;
+mod itself;
 mod life;
 mod loops;
 mod names;

@@ -197,20 +197,23 @@ fn which_image_a_disk_lies_on_is_answered_for_a_directory_of_images_only() {
 }
 
 #[test]
-fn what_a_smaller_disk_hid_of_its_base_stays_hidden_when_it_grows_again() {
+fn what_was_cut_off_a_disk_on_an_image_reads_as_zeros_when_it_grows_again() {
     let bench = Bench::new();
     images(&bench);
     let base = bench.path("images/base.raw");
     let expected = bench.path("expected");
     let mut bytes = content(4 << 20);
-    bytes[(1 << 20) + 512..].fill(0);
+    bytes.resize(6 << 20, 0);
     fs::write(&expected, bytes).unwrap();
+    let part = bench.path("part");
+    fs::write(&part, [content(4 << 20), vec![9; 2 << 20]].concat()).unwrap();
     for protection in [Protection::Plain, bench.luks()] {
-        overlay(&bench, "disk", 4 * MIB, protection, raw(&base)).unwrap();
+        overlay(&bench, "disk", 6 * MIB, protection, raw(&base)).unwrap();
         let location = bench.at("disk");
         let disk = Disk::new(&location, DiskFormat::Qcow2, protection).on(Some(raw(&base)));
-        bench.disk(ShrinkDisk::new(disk, size(MIB + 512)));
-        bench.disk(GrowDisk::new(disk, size(4 * MIB)));
+        bench.disk(ReplaceContent::new(disk, raw(&part).into()));
+        bench.disk(ShrinkDisk::new(disk, size(4 * MIB)));
+        bench.disk(GrowDisk::new(disk, size(6 * MIB)));
         assert_eq!(digest(&bench, disk), sha256sum(&expected), "{protection:?}");
         fs::remove_file(bench.path("disk")).unwrap();
     }

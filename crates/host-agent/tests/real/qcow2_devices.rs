@@ -123,6 +123,34 @@ fn what_is_on_a_device_stays_unless_it_is_the_very_same_disk() {
 }
 
 #[test]
+fn a_disk_with_content_or_a_snapshot_is_never_the_answer() {
+    let bench = Bench::new();
+    let image = bench.path("image");
+    fs::write(&image, pattern(8 << 20)).unwrap();
+    let (w, id) = ("w".parse().unwrap(), "one".parse().unwrap());
+    for protection in both(&bench) {
+        for snapshot in [false, true] {
+            let device = Loop::new(&bench, 16 * MIB);
+            let location = device.whole();
+            format(&bench, &location, 1 << 30, protection).unwrap();
+            let disk = Disk::new(&location, QCOW2, protection);
+            if snapshot {
+                bench.disk(SnapshotDisk::new(disk, &id, SnapshotAction::Create));
+            } else {
+                bench.disk(ReplaceContent::new(disk, raw(&image).into()));
+            }
+            let before = device.bytes();
+            for volume in [&w, &volume()] {
+                let again = FormatQcow2::new(volume, &location, size(1 << 30), protection);
+                let refused = bench.run(again).unwrap_err();
+                assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{refused}");
+            }
+            assert!(device.bytes() == before);
+        }
+    }
+}
+
+#[test]
 fn what_the_same_command_left_is_finished_and_what_another_volumes_left_stays() {
     let bench = Bench::new();
     for protection in both(&bench) {

@@ -3,13 +3,14 @@
 use std::fs;
 
 use strongroom_endpoint_selector::{
-    CreateDisk, Disk, DiskContent, DiskLocation, ErrorKind, Protection, ShrinkDisk, SnapshotAction,
-    SnapshotDisk, VerifyDisk,
+    CreateDisk, Disk, DiskContent, DiskLocation, ErrorKind, FormatQcow2, GrowDisk, Protection, ShrinkDisk,
+    SnapshotAction, SnapshotDisk, VerifyDisk,
 };
 use strongroom_types::{DiskFormat, EncryptionFormat};
 
 use crate::bench::{Bench, raw, size};
 use crate::canary::{content, digest, sha256sum};
+use crate::loops::Loop;
 
 const MIB: u64 = 1 << 20;
 
@@ -121,4 +122,61 @@ fn a_device_is_made_smaller_by_its_storage() {
     crate::bench::tool("losetup", &["--detach", &device]);
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
     same.unwrap();
+}
+
+#[test]
+fn what_a_shrink_took_from_a_qcow2_disk_does_not_come_back_when_it_grows() {
+    let bench = Bench::new();
+    let bytes = content(20 << 20);
+    fs::write(bench.path("file"), &bytes).unwrap();
+    let (file, path, expected) = (bench.path("file"), bench.path("disk"), bench.path("expected"));
+    let end = 10 * MIB - (32 << 10);
+    let mut left = bytes;
+    left[end as usize..].fill(0);
+    fs::write(&expected, left).unwrap();
+    for protection in [Protection::Plain, bench.luks()] {
+        let content = DiskContent::Template(raw(&file));
+        bench.disk(CreateDisk::new(
+            &path,
+            DiskFormat::Qcow2,
+            size(20 * MIB),
+            protection,
+            content,
+        ));
+        let location = bench.at("disk");
+        let disk = Disk::new(&location, DiskFormat::Qcow2, protection);
+        bench.disk(ShrinkDisk::new(disk, size(end)));
+        bench.disk(GrowDisk::new(disk, size(20 * MIB)));
+        assert_eq!(digest(&bench, disk), sha256sum(&expected), "{protection:?}");
+        bench.run(VerifyDisk::new(disk)).unwrap();
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn more_than_64_gib_are_not_cut_off_a_qcow2_disk() {
+    const GIB: u64 = 1 << 30;
+    let bench = Bench::new();
+    let volume = "v".parse().unwrap();
+    for protection in [Protection::Plain, bench.luks()] {
+        let device = Loop::new(&bench, 64 * MIB);
+        let location = device.whole();
+        bench.disk(FormatQcow2::new(&volume, &location, size(1 << 40), protection));
+        let disk = Disk::new(&location, DiskFormat::Qcow2, protection);
+        let before = device.bytes();
+        for to in [(1 << 40) - 64 * GIB - 512, MIB] {
+            let refused = bench.run(ShrinkDisk::new(disk, size(to))).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+            assert!(
+                refused
+                    .message()
+                    .contains("copy what is to stay into a smaller disk"),
+                "{refused}"
+            );
+        }
+        assert!(device.bytes() == before);
+        let to = size((1 << 40) - 64 * GIB);
+        assert_eq!(bench.disk(ShrinkDisk::new(disk, to)).guest, to);
+        bench.run(VerifyDisk::new(disk)).unwrap();
+    }
 }
