@@ -28,6 +28,15 @@ pub(crate) struct Kind {
     pub(crate) encrypted: bool,
 }
 
+impl Kind {
+    pub(crate) fn other_side(self) -> Self {
+        Self {
+            encrypted: !self.encrypted,
+            ..self
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = if self.encrypted { "an encrypted" } else { "a plain" };

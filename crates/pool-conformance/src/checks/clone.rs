@@ -3,7 +3,7 @@ use strongroom_types::VolumeId;
 
 use crate::bench::{Bench, Kind};
 use crate::check::{Check, Needs};
-use crate::expect::{done, refused, same};
+use crate::expect::{done, refused, refused_somehow, same};
 use crate::failure::{Stop, holds};
 
 /// Clones a volume, with the second key where it is to have one of its own.
@@ -156,5 +156,27 @@ pub(crate) const SHARED_KEY: Check = Check::new(
             || "it has another content".to_owned(),
             "copy header and sectors as they are",
         )
+    },
+);
+
+pub(crate) const OTHER_SIDE: Check = Check::new(
+    "clone-onto-the-other-side-is-refused",
+    "A clone is on the same side of the cipher as its source: a plain clone of an encrypted volume is refused, an encrypted one of a plain volume too, and there is no clone.",
+    Needs::CloneOwnKey,
+    |bench| {
+        let kinds = bench.encrypted();
+        if kinds.is_empty() {
+            return Err(Stop::NotTested("the pool does not encrypt".to_owned()));
+        }
+        for kind in kinds.into_iter().flat_map(|kind| [kind, kind.other_side()]) {
+            let (source, id) = (bench.make(kind)?, bench.volume()?);
+            let key = CloneKey::Own(bench.key(kind.other_side(), 1));
+            let request = CloneVolume::new(&source.id, bench.key(kind, 0), &id, key);
+            let made = bench.driver.clone_volume(&bench.cx(), &request);
+            let operation = format!("clone_volume of {kind} volume as {}", kind.other_side());
+            refused_somehow(&operation, made)?;
+            same("the clone", &None, &bench.get(&id)?)?;
+        }
+        Ok(())
     },
 );

@@ -1,9 +1,10 @@
-use strongroom_storage_pool::{ErrorKind, Volume, VolumeContent};
-use strongroom_types::DiskFormat;
+use strongroom_endpoint_selector::RegisteredEndpoints;
+use strongroom_storage_pool::{CreateVolume, Encryption, ErrorKind, OpContext, Volume, VolumeContent};
+use strongroom_types::{Call, DiskFormat};
 
 use crate::bench::{Bench, Kind};
 use crate::check::{Check, Needs};
-use crate::expect::refused;
+use crate::expect::{refused, refused_somehow};
 use crate::failure::{Checked, Failure, Stop, holds};
 use crate::image::Image;
 
@@ -136,6 +137,30 @@ pub(crate) const OTHER_KEY: Check = Check::new(
                 || "the other key opens it".to_owned(),
                 "use the key of the request for this volume only, and check it whenever the volume is attached",
             )?;
+        }
+        Ok(())
+    },
+);
+
+pub(crate) const NO_HOST: Check = Check::new(
+    "without-a-host-nothing-is-made-plain",
+    "Where no host is there to encrypt a volume, create fails and leaves no finished volume; it is never made plain.",
+    Needs::Encryption,
+    |bench| {
+        if bench.capabilities.encryption == Encryption::InStorage {
+            return Err(Stop::NotTested("the storage encrypts, not a host".to_owned()));
+        }
+        let (call, nobody) = (Call::new(), RegisteredEndpoints::new());
+        for kind in bench.encrypted() {
+            let (id, size, key) = (bench.volume()?, bench.size()?, bench.key(kind, 0));
+            let request = CreateVolume::new(&id, size, kind.format, key, VolumeContent::Blank);
+            let made = bench.driver.create(&OpContext::new(&call, &nobody), &request);
+            refused_somehow(&format!("create of {kind} volume without a host"), made)?;
+            // A driver may also say that it is not finished.
+            if let Ok(Some(there)) = bench.driver.get(&bench.cx(), &id) {
+                let advice = "fail as the selector does; encryption has no second way";
+                return Err(Failure::new("there is no volume", format!("{there:?}"), advice).into());
+            }
         }
         Ok(())
     },

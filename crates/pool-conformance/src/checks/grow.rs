@@ -3,7 +3,7 @@ use strongroom_types::GuestSize;
 
 use crate::bench::{Bench, Kind};
 use crate::check::{Check, Needs};
-use crate::expect::{done, refused, same};
+use crate::expect::{done, refused, refused_somehow, same};
 use crate::failure::holds;
 
 fn grow(bench: &Bench, volume: &Volume, kind: Kind, to: GuestSize) -> Result<Volume, PoolError> {
@@ -51,15 +51,17 @@ pub(crate) const SMALLER: Check = Check::new(
     "Growing to a smaller size is an invalid request and changes nothing.",
     Needs::Grow,
     |bench| {
-        let kind = bench.kind()?;
-        let made = bench.make(kind)?;
-        let smaller = bench.bytes(bench.site.size)?;
-        refused(
-            "grow to a smaller size",
-            grow(bench, &made, kind, smaller),
-            ErrorKind::InvalidRequest,
-        )?;
-        same("the size", &made.guest, &bench.there(&made.id)?.guest)
+        for kind in bench.kinds() {
+            let made = bench.make(kind)?;
+            let smaller = bench.bytes(bench.site.size)?;
+            refused(
+                &format!("grow of {kind} volume to a smaller size"),
+                grow(bench, &made, kind, smaller),
+                ErrorKind::InvalidRequest,
+            )?;
+            same("the size", &made.guest, &bench.there(&made.id)?.guest)?;
+        }
+        Ok(())
     },
 );
 
@@ -87,14 +89,27 @@ pub(crate) const CONTENT: Check = Check::new(
 
 pub(crate) const WRONG_KEY: Check = Check::new(
     "grow-with-another-key-is-refused",
-    "A volume is grown with its key; another is refused as a wrong key and changes nothing.",
+    "A volume is grown with its key: another is refused as a wrong key, no key for an encrypted volume and a key for a plain one are refused, and nothing changes.",
     Needs::Grow,
     |bench| {
-        for kind in bench.encrypted() {
+        for kind in bench.kinds() {
             let made = bench.make(kind)?;
-            let request = ResizeVolume::new(&made.id, bench.larger(1)?, bench.key(kind, 1));
-            let grown = bench.driver.grow(&bench.cx(), &request);
-            refused("grow with another key", grown, ErrorKind::WrongKey)?;
+            let larger = bench.larger(1)?;
+            if kind.encrypted {
+                let request = ResizeVolume::new(&made.id, larger, bench.key(kind, 1));
+                let grown = bench.driver.grow(&bench.cx(), &request);
+                refused("grow with another key", grown, ErrorKind::WrongKey)?;
+                same("the size", &made.guest, &bench.there(&made.id)?.guest)?;
+            }
+            let what = if kind.encrypted {
+                "without a key"
+            } else {
+                "with a key"
+            };
+            refused_somehow(
+                &format!("grow of {kind} volume {what}"),
+                grow(bench, &made, kind.other_side(), larger),
+            )?;
             same("the size", &made.guest, &bench.there(&made.id)?.guest)?;
         }
         Ok(())

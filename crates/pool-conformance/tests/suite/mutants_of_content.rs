@@ -9,7 +9,7 @@ use strongroom_types::DiskFormat;
 use crate::faulty::error;
 use crate::lying_guest::LyingGuest;
 use crate::mutant::Spoil;
-use crate::mutants_of_volumes::there;
+use crate::mutants_of_volumes::{is_plain, there};
 
 /// The same request for a blank volume.
 pub(crate) fn blank(
@@ -60,6 +60,18 @@ pub(crate) const TABLE: &[(&str, Spoil)] = &[
         m.faults.clone_volume = Some(Arc::new(|d, _, cx, r| match there(d, cx, r.source) {
             None => Err(error(ErrorKind::InvalidRequest, "there is no source")),
             Some(_) => d.clone_volume(cx, r),
+        }));
+    }),
+    ("clone-onto-the-other-side-is-refused", |m| {
+        m.faults.clone_volume = Some(Arc::new(|d, _, cx, r| match (there(d, cx, r.source), r.key) {
+            (Some(source), CloneKey::Own(key))
+                if is_plain(key) && source.encryption.is_some() && source.format == DiskFormat::Raw =>
+            {
+                let content = VolumeContent::Blank;
+                let request = CreateVolume::new(r.volume, source.guest, source.format, key, content);
+                d.create(cx, &request)
+            }
+            _ => d.clone_volume(cx, r),
         }));
     }),
     ("clone-does-not-change-its-source", |m| {

@@ -103,6 +103,16 @@ pub(crate) const TABLE: &[(&str, Spoil)] = &[
             d.create(cx, &request)
         }));
     }),
+    ("without-a-host-nothing-is-made-plain", |m| {
+        m.faults.create = Some(Arc::new(|d, _, cx, r| match d.create(cx, r) {
+            Err(e) if e.kind() == ErrorKind::NoHost && r.format == DiskFormat::Raw => {
+                let mut request = *r;
+                request.key = VolumeKey::Plain;
+                d.create(cx, &request)
+            }
+            other => other,
+        }));
+    }),
     ("limits-again-are-fine", |m| {
         m.faults.limit = Some(Arc::new(|d, memory, cx, r| {
             if memory.first(r.volume) {

@@ -22,6 +22,10 @@ pub(crate) fn there(d: &dyn PoolDriver, cx: &OpContext<'_>, volume: &VolumeId) -
     d.get(cx, volume).ok().flatten()
 }
 
+pub(crate) fn is_plain(key: VolumeKey<'_>) -> bool {
+    matches!(key, VolumeKey::Plain)
+}
+
 fn is_least(volume: &Volume) -> bool {
     volume.format == DiskFormat::Raw && volume.encryption.is_none()
 }
@@ -205,20 +209,26 @@ pub(crate) const TABLE: &[(&str, Spoil)] = &[
     }),
     ("grow-to-a-smaller-size-is-refused", |m| {
         m.faults.grow = Some(Arc::new(|d, _, cx, r| match there(d, cx, r.volume) {
-            Some(larger) if larger.guest > r.to => Ok(larger),
+            Some(larger) if is_least(&larger) && larger.guest > r.to => Ok(larger),
             _ => d.grow(cx, r),
         }));
     }),
     ("grow-keeps-header-and-content", |m| {
         m.faults.grow = Some(Arc::new(|d, _, cx, r| match there(d, cx, r.volume) {
-            Some(volume) if is_least(&volume) => blank(d, cx, r, volume.format),
+            Some(volume) if is_least(&volume) && volume.guest < r.to && is_plain(r.key) => {
+                blank(d, cx, r, volume.format)
+            }
             _ => d.grow(cx, r),
         }));
     }),
     ("grow-with-another-key-is-refused", |m| {
-        m.faults.grow = Some(Arc::new(|d, _, cx, r| match d.grow(cx, r) {
-            Err(e) if e.kind() == ErrorKind::WrongKey => Ok(there(d, cx, r.volume).unwrap()),
-            other => other,
+        m.faults.grow = Some(Arc::new(|d, _, cx, r| match there(d, cx, r.volume) {
+            Some(plain) if is_least(&plain) => {
+                let mut request = *r;
+                request.key = VolumeKey::Plain;
+                d.grow(cx, &request)
+            }
+            _ => d.grow(cx, r),
         }));
     }),
     ("shrink-gives-the-exact-size", |m| {

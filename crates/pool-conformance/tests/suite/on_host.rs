@@ -291,6 +291,10 @@ impl PoolDriver for OnHost {
             return Err(PoolError::unsupported(CLONE, "a clone has a key of its own"));
         };
         let source = self.existing(cx, CLONE, r.source)?;
+        if source.facts.encryption != protection(key).format() {
+            let message = "a clone is on the same side of the cipher as its source";
+            return Err(PoolError::new(ErrorKind::InvalidRequest, CLONE, message));
+        }
         let base = source.facts.base.as_ref().map(BaseImage::source);
         let disk = Disk::new(&source.location, source.facts.format, protection(r.source_key)).on(base);
         let as_source = (source.facts.format, source.facts.guest, key);
