@@ -21,6 +21,7 @@ impl<S: BlockStorage> BlockPool<S> {
         host: Option<&HostId>,
     ) -> Result<Volume, PoolError> {
         let (id, kind) = (request.volume, Kind::new(request.format, request.key));
+        let _claim = self.claim(cx, operation, id)?;
         let source = self.admit(operation, request)?;
         let mut need = kind.need(Need::any());
         if let Some(ContentSource::Disk(disk) | ContentSource::Declassified(disk, _)) = source {

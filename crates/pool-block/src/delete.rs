@@ -95,6 +95,13 @@ impl<S: BlockStorage> BlockPool<S> {
         let mut first = Ok(());
         let volumes = self.storage.volumes(cx.call).map_err(self.failed("recover"))?;
         for volume in BTreeSet::from_iter(volumes) {
+            let claim = match self.claim(cx, "recover", &volume) {
+                Ok(claim) => claim,
+                Err(e) => {
+                    first = first.and(Err(e));
+                    continue;
+                }
+            };
             let cleared = match self.find(cx, "recover", &volume) {
                 Ok(Some(left)) if left.label.stage != Stage::Ready => {
                     self.clear(cx, "recover", &volume, &left)
@@ -102,6 +109,7 @@ impl<S: BlockStorage> BlockPool<S> {
                 Ok(_) => Ok(()),
                 Err(e) => Err(e),
             };
+            drop(claim);
             first = first.and(cleared);
         }
         first

@@ -17,6 +17,7 @@ impl<S: BlockStorage> BlockPool<S> {
         request: &ResizeVolume<'_>,
     ) -> Result<Volume, PoolError> {
         let id = request.volume;
+        let _claim = self.claim(cx, GROW, id)?;
         let before = self.existing(cx, GROW, id)?;
         let purpose = Purpose::reading(GROW, id, &before).writing();
         let kind = self.same_side(purpose, request.key)?;

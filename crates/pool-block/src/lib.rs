@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod claim;
 mod create;
 mod delete;
 mod errand;
@@ -13,6 +14,7 @@ mod shelf_file;
 mod snapshot;
 mod storage;
 
+pub use claim::Claim;
 pub use label::{Label, ParseLabelError, Stage};
 pub use pool::BlockPool;
 pub use shelf::DeviceShelf;

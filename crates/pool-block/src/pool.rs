@@ -10,7 +10,7 @@ use strongroom_types::{Capability, DiskFormat, GeometryError, HostId, PoolId, Te
 
 use crate::errand::{Errand, Purpose, on_host, storage_failed, volume};
 use crate::kind::{Kind, LUKS};
-use crate::{BlockStorage, Provided, Stage};
+use crate::{BlockStorage, Claim, Provided, Stage};
 
 /// A pool whose volumes are block devices that a storage hands to a host.
 ///
@@ -86,6 +86,18 @@ impl<S: BlockStorage> BlockPool<S> {
             self.error(kind, operation, "nothing was done")
         })?;
         self.storage.find(cx.call, volume).map_err(self.failed(operation))
+    }
+
+    /// Keeps everybody else from the volume, for the length of a call that changes something.
+    pub(crate) fn claim(
+        &self,
+        cx: &OpContext<'_>,
+        operation: &'static str,
+        volume: &VolumeId,
+    ) -> Result<Claim, PoolError> {
+        self.storage
+            .claim(cx.call, volume)
+            .map_err(self.failed(operation))
     }
 
     /// The device of a volume that must be there and whole.
@@ -187,6 +199,7 @@ impl<S: BlockStorage> PoolDriver for BlockPool<S> {
     }
 
     fn delete(&self, cx: &OpContext<'_>, volume: &VolumeId) -> Result<(), PoolError> {
+        let _claim = self.claim(cx, "delete", volume)?;
         match self.find(cx, "delete", volume)? {
             Some(provided) => self.clear(cx, "delete", volume, &provided),
             None => Ok(()),
@@ -241,6 +254,7 @@ impl<S: BlockStorage> PoolDriver for BlockPool<S> {
     }
 
     fn snapshot(&self, cx: &OpContext<'_>, request: &SnapshotVolume<'_>) -> Result<Volume, PoolError> {
+        let _claim = self.claim(cx, "snapshot", request.volume)?;
         self.snapshot_volume(cx, request)
     }
 

@@ -6,7 +6,7 @@ use strongroom_types::{ByteSize, Call, DeviceSize, HostId, PoolId, SECTOR, Snaps
 
 use crate::shelf_device::{self, ShelfDevice};
 use crate::shelf_file::{Assignment, ShelfFile};
-use crate::{BlockStorage, HandedOver, Label, Provided, StorageFeatures, Supply};
+use crate::{BlockStorage, Claim, HandedOver, Label, Provided, StorageFeatures, Supply};
 
 /// A storage without an array: a fixed list of block devices, each of which a volume gets as a whole.
 ///
@@ -25,7 +25,7 @@ pub struct DeviceShelf {
 impl DeviceShelf {
     /// The shelf of a pool: these devices, and this file for what is recorded of them. Nothing is read.
     ///
-    /// The file lies on a file system with locks; beside it there is another for the lock, named like it with `.lock` at the end.
+    /// The file lies on a file system with locks; beside it there are others for locks, named like it with `.lock` at the end.
     ///
     /// # Errors
     /// [`InvalidRequest`](ErrorKind::InvalidRequest) when a path is not absolute or a device is on the list twice.
@@ -136,6 +136,10 @@ impl BlockStorage for DeviceShelf {
 
     fn volumes(&self, _: &Call) -> Result<Vec<VolumeId>, PoolError> {
         Ok(self.file.read("volumes")?.into_keys().collect())
+    }
+
+    fn claim(&self, call: &Call, volume: &VolumeId) -> Result<Claim, PoolError> {
+        self.file.claim("claim", call, volume)
     }
 
     fn find(&self, _: &Call, volume: &VolumeId) -> Result<Option<Provided>, PoolError> {

@@ -1,20 +1,26 @@
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use strongroom_storage_pool::{ErrorKind, PoolError};
-use strongroom_types::{Call, DeviceSize, Interrupted, PoolId, VolumeId};
+use strongroom_types::{Call, DeviceSize, PoolId, VolumeId};
 
 use crate::Label;
+use crate::claim::{self, Claim, Fleeting};
 
 /// The first line of defence against reading another program's file.
 const FORMAT: &str = "strongroom device shelf 1";
 
-/// How long another process may hold the lock: each needs it for one small write.
+/// How long another process may hold a lock before whoever waits is told.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Room for more than ten thousand devices.
+const LARGEST: u64 = 16 << 20;
 
 /// Which volume has which device, as it is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,8 +66,19 @@ impl ShelfFile {
 
     /// Makes the file if it is not there.
     pub(crate) fn prepare(&self, call: &Call) -> Result<(), PoolError> {
+        let used = self.beside(".lock").symlink_metadata().is_ok();
         let _lock = self.lock("prepare", call)?;
         match self.path.symlink_metadata() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && used => {
+                let lock = self.beside(".lock");
+                let message = format!(
+                    "the file {} is gone, and {} says that there was one: put it back, because a new one would give the devices of \
+                     volumes to others; remove the lock if no volume is on these devices",
+                    self.path.display(),
+                    lock.display()
+                );
+                Err(PoolError::new(ErrorKind::Io, "prepare", message))
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => self.write("prepare", &Assignments::new()),
             _ => self.read("prepare").map(drop),
         }
@@ -69,7 +86,7 @@ impl ShelfFile {
 
     /// What is written. A file that is not there is an error: an empty shelf has one.
     pub(crate) fn read(&self, operation: &'static str) -> Result<Assignments, PoolError> {
-        let text = std::fs::read(&self.path).map_err(|e| match e.kind() {
+        let text = self.text().map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => {
                 let message = format!(
                     "the file {} is not there; prepare the pool if it is new, otherwise put the file back",
@@ -94,6 +111,18 @@ impl ShelfFile {
             return Err(PoolError::new(ErrorKind::AlreadyExists, operation, message));
         }
         self.assignments(operation, written.assignments)
+    }
+
+    /// All that is in the file, which is a regular one and no larger than a file of this kind can be.
+    fn text(&self) -> io::Result<Vec<u8>> {
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let file = claim::regular(File::options().read(true).custom_flags(flags).open(&self.path)?)?;
+        let mut text = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > LARGEST {
+            return Err(io::Error::other(format!("it is larger than {LARGEST} bytes")));
+        }
+        Ok(text)
     }
 
     fn assignments(
@@ -128,6 +157,8 @@ impl ShelfFile {
         call: &Call,
         change: impl FnOnce(&mut Assignments) -> Result<T, PoolError>,
     ) -> Result<T, PoolError> {
+        // A shelf that was never prepared gets no lock, by which a later prepare would take it for one whose file is lost.
+        self.read(operation)?;
         let _lock = self.lock(operation, call)?;
         let before = self.read(operation)?;
         let mut after = before.clone();
@@ -167,43 +198,27 @@ impl ShelfFile {
 
     /// Waits until no other thread or process changes the file. The lock goes with the answer.
     fn lock(&self, operation: &'static str, call: &Call) -> Result<File, PoolError> {
+        claim::locked(operation, call, &self.beside(".lock"), PATIENCE, |e| {
+            self.io(operation, e)
+        })
+    }
+
+    /// Keeps every other thread and process from working on a volume, until the answer is dropped.
+    pub(crate) fn claim(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        volume: &VolumeId,
+    ) -> Result<Claim, PoolError> {
+        let path = self.beside(&format!(".{volume}.lock"));
+        let file = claim::locked(operation, call, &path, PATIENCE, |e| self.io(operation, e))?;
+        Ok(Claim::new(Fleeting { file, path }))
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
         let mut path = self.path.clone().into_os_string();
-        path.push(".lock");
-        let mut options = File::options();
-        let file = options
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|e| self.io(operation, e))?;
-        let begun = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::Error(e)) => return Err(self.io(operation, e)),
-                Err(TryLockError::WouldBlock) => {}
-            }
-            call.check().map_err(|e| {
-                let kind = match e {
-                    Interrupted::Cancelled => ErrorKind::Cancelled,
-                    Interrupted::Deadline => ErrorKind::Deadline,
-                };
-                PoolError::new(
-                    kind,
-                    operation,
-                    format!("waiting for {}", Path::new(&path).display()),
-                )
-            })?;
-            if begun.elapsed() > PATIENCE {
-                let message = format!(
-                    "another process has held {} for {} s; see what it is doing",
-                    Path::new(&path).display(),
-                    PATIENCE.as_secs()
-                );
-                return Err(PoolError::new(ErrorKind::Busy, operation, message));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        path.push(ending);
+        path.into()
     }
 
     fn io(&self, operation: &'static str, error: io::Error) -> PoolError {

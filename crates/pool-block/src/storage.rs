@@ -6,7 +6,7 @@ use strongroom_endpoint_selector::{DeviceIdentity, SnapshotAction};
 use strongroom_storage_pool::{PoolError, PoolUsage, Reach};
 use strongroom_types::{Call, DeviceSize, HostId, PoolId, SnapshotId, VolumeId};
 
-use crate::Label;
+use crate::{Claim, Label};
 
 /// Whether a storage gives each device to one volume after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +134,17 @@ pub trait BlockStorage: Send + Sync + fmt::Debug {
     /// [`PoolError`] when the storage does not answer.
     fn volumes(&self, call: &Call) -> Result<Vec<VolumeId>, PoolError>;
 
+    /// Keeps every other thread and process from working on a volume until the answer is dropped, and waits while somebody does.
+    ///
+    /// Without it, a volume that one process still makes and another one deletes is written on after its device has gone to somebody
+    /// else. A storage that can hold no such right relies on its callers.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::ErrorKind::Busy) when somebody works on it for long; the call's own end; other [`PoolError`]s.
+    fn claim(&self, _: &Call, _: &VolumeId) -> Result<Claim, PoolError> {
+        Ok(Claim::of_nothing())
+    }
+
     /// The device of a volume; `None` when it has none.
     ///
     /// # Errors
@@ -223,6 +234,9 @@ macro_rules! forward {
             }
             fn volumes(&self, call: &Call) -> Result<Vec<VolumeId>, PoolError> {
                 (**self).volumes(call)
+            }
+            fn claim(&self, call: &Call, volume: &VolumeId) -> Result<Claim, PoolError> {
+                (**self).claim(call, volume)
             }
             fn find(&self, call: &Call, volume: &VolumeId) -> Result<Option<Provided>, PoolError> {
                 (**self).find(call, volume)

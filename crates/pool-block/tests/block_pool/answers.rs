@@ -182,8 +182,10 @@ fn a_device_that_is_in_use_or_not_blank_is_refused_and_stays() {
     assert_eq!(site.free(), 64 * MIB);
 
     create().unwrap();
-    // The file was lost and prepared anew: nobody knows any more whose the device is.
-    std::fs::remove_file(memory.shelf_file()).unwrap();
+    // The file was lost and, against advice, prepared anew: nobody knows any more whose the device is.
+    for lost in [memory.shelf_file(), memory.shelf_file().with_extension("lock")] {
+        std::fs::remove_file(lost).unwrap();
+    }
     let anew = memory.site();
     let over = anew.create("w", 16 * MIB, RAW, anew.encrypted(), VolumeContent::Blank);
     refused(over, ErrorKind::AlreadyExists, &["/dev/by-id/0"]);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use strongroom_endpoint_selector::{Endpoint, EndpointError, HostAnswer, HostCommand, SnapshotAction};
-use strongroom_pool_block::{BlockStorage, ErrorKind, HandedOver, Label, Provided, StorageFeatures};
+use strongroom_pool_block::{BlockStorage, Claim, ErrorKind, HandedOver, Label, Provided, StorageFeatures};
 use strongroom_storage_pool::{PoolError, PoolUsage};
 use strongroom_types::{Call, DeviceSize, HostFacts, HostId, PoolId, SnapshotId, VolumeId};
 
@@ -115,6 +115,9 @@ impl<S: BlockStorage> BlockStorage for Fused<S> {
     }
     fn volumes(&self, call: &Call) -> Result<Vec<VolumeId>, PoolError> {
         self.fuse.step(dead, || self.inner.volumes(call))
+    }
+    fn claim(&self, call: &Call, volume: &VolumeId) -> Result<Claim, PoolError> {
+        self.inner.claim(call, volume)
     }
     fn find(&self, call: &Call, volume: &VolumeId) -> Result<Option<Provided>, PoolError> {
         self.fuse.step(dead, || self.inner.find(call, volume))

@@ -9,6 +9,7 @@
 
 mod answers;
 mod array;
+mod claims;
 mod conformance;
 mod fuse;
 mod interrupted;
