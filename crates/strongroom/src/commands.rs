@@ -38,6 +38,10 @@ pub(crate) fn run(cli: Cli, cancellation: Cancellation) -> Result<()> {
             .error(ErrorKind::MissingRequiredArgument, missing)
             .exit();
     };
+    let key = match &cli.command {
+        Command::Volume(command) => volume::passphrase(command, &call)?,
+        _ => None,
+    };
     let session = Session::open(
         state,
         Wiring {
@@ -52,7 +56,7 @@ pub(crate) fn run(cli: Cli, cancellation: Cancellation) -> Result<()> {
         Command::Offering(command) => offering::run(&session, command, cli.output),
         Command::Pool(command) => pool::run(&session, command, cli.output, &call),
         Command::Template(command) => template::run(&session, command, cli.output, &call),
-        Command::Volume(command) => volume::run(&session, command, cli.output, &call),
+        Command::Volume(command) => volume::run(&session, command, key.as_ref(), cli.output, &call),
     }
 }
 

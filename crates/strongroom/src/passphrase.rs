@@ -1,12 +1,17 @@
 //! Passphrases that a user gives: read from a file, a descriptor or the terminal, and never from the command line.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use strongroom_secret::Passphrase;
+use strongroom_types::Call;
 use zeroize::Zeroizing;
 
 use crate::cli;
@@ -21,28 +26,70 @@ pub(crate) enum Typed {
 }
 
 /// The passphrase that the command line says where to find; `None` when it says nothing.
-pub(crate) fn given(place: &cli::Passphrase, typed: Typed) -> Result<Option<Passphrase>> {
+///
+/// Waits for what is not there yet, such as the hand of a user, until the call is over.
+pub(crate) fn given(place: &cli::Passphrase, typed: Typed, call: &Call) -> Result<Option<Passphrase>> {
     if let Some(path) = &place.passphrase_file {
-        let file = File::open(path)
-            .with_context(|| format!("cannot open the passphrase file {}", path.display()))?;
-        return first_line(file, &path.display().to_string()).map(Some);
+        let file =
+            open(path).with_context(|| format!("cannot open the passphrase file {}", path.display()))?;
+        return first_line(Awaited { file: &file, call }, &path.display().to_string()).map(Some);
     }
     if let Some(number) = place.passphrase_fd {
         let name = format!("file descriptor {number}");
-        let file = File::open(Path::new("/proc/self/fd").join(number.to_string()))
+        let file = open(&Path::new("/proc/self/fd").join(number.to_string()))
             .with_context(|| format!("cannot read {name}; is it open?"))?;
-        return first_line(file, &name).map(Some);
+        return first_line(Awaited { file: &file, call }, &name).map(Some);
     }
     if !place.ask_passphrase {
         return Ok(None);
     }
     let mut terminal = Terminal::open()?;
-    let passphrase = terminal.ask("passphrase: ")?;
-    if typed == Typed::New && terminal.ask("the same again: ")?.expose_secret() != passphrase.expose_secret()
+    let passphrase = terminal.ask("passphrase: ", call)?;
+    if typed == Typed::New
+        && terminal.ask("the same again: ", call)?.expose_secret() != passphrase.expose_secret()
     {
         bail!("the two passphrases differ");
     }
     Ok(Some(passphrase))
+}
+
+/// How long a signal or the end of the call may go unnoticed.
+const GLANCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
+/// Opens without waiting for whoever is to write, as a pipe with a name would.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+}
+
+/// A file that is read when there is something to read, unless the call ends before.
+struct Awaited<'a> {
+    file: &'a File,
+    call: &'a Call,
+}
+
+impl Read for Awaited<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.call.check().map_err(io::Error::other)?;
+            let mut asked = [PollFd::new(self.file, PollFlags::IN)];
+            match poll(&mut asked, Some(&GLANCE)) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(e) => return Err(e.into()),
+            }
+            let mut file = self.file;
+            match file.read(buffer) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+        }
+    }
 }
 
 /// The first line, without its end.
@@ -93,9 +140,15 @@ impl Terminal {
         Ok(Self { file, before })
     }
 
-    fn ask(&mut self, question: &str) -> Result<Passphrase> {
+    fn ask(&mut self, question: &str, call: &Call) -> Result<Passphrase> {
         self.file.write_all(question.as_bytes())?;
-        let line = first_line(&self.file, "the terminal");
+        let line = first_line(
+            Awaited {
+                file: &self.file,
+                call,
+            },
+            "the terminal",
+        );
         self.file.write_all(b"\n")?;
         line
     }

@@ -4,8 +4,10 @@ mod view;
 use anyhow::{Result, bail};
 use serde::Serialize;
 use strongroom_control_plane::NewVolume;
+use strongroom_secret::Passphrase;
 use strongroom_types::{Call, GuestSize, SnapshotId, VolumeId};
 
+pub(in crate::commands) use self::copies::passphrase;
 use self::view::{ErasureView, ExportView, details, exports, lines, listing, view};
 use crate::cli::{Output, Volume};
 use crate::commands::absolute;
@@ -22,7 +24,13 @@ struct VerificationView {
     sha256: Option<String>,
 }
 
-pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Call) -> Result<()> {
+pub(super) fn run(
+    session: &Session,
+    command: Volume,
+    key: Option<&Passphrase>,
+    output: Output,
+    call: &Call,
+) -> Result<()> {
     let control = &session.control;
     let record = match command {
         Volume::Create {
@@ -79,7 +87,7 @@ pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Cal
         | Volume::Move { .. }
         | Volume::Clone { .. }
         | Volume::Export { .. }
-        | Volume::Import { .. }) => return copies::run(session, command, output, call),
+        | Volume::Import { .. }) => return copies::run(session, command, key, output, call),
         Volume::Snapshot { id, name, delete } => {
             match (delete, name) {
                 (true, Some(name)) => control.delete_snapshot(call, &id, &name)?,

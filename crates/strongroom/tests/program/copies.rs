@@ -298,3 +298,31 @@ fn a_volume_moves_between_pools_of_both_kinds_with_its_content() {
     }
     assert_eq!(machine.assert_sound(), Vec::<String>::new());
 }
+
+#[test]
+fn waiting_for_a_passphrase_ends_with_the_call_and_keeps_nobody_out() {
+    let machine = Machine::new();
+    let file = template(&machine);
+    let pipe = machine.path().join("pipe");
+    tool("mkfifo", &[pipe.to_str().unwrap()]);
+    let import = [
+        "volume",
+        "import",
+        "v",
+        "--offering",
+        "secret",
+        "--from",
+        file.to_str().unwrap(),
+        "--passphrase-file",
+        pipe.to_str().unwrap(),
+    ];
+    let mut waiting = machine.start(&[&import[..], &["--timeout", "600"]].concat());
+    // Nobody writes into the pipe, and the state directory is not in use meanwhile.
+    machine.ok(&["template", "list"]);
+    let pid = waiting.id().to_string();
+    tool("kill", &["-TERM", &pid]);
+    assert!(!waiting.wait().unwrap().success());
+    machine
+        .run(&[&import[..], &["--timeout", "1"]].concat())
+        .refused(&["cannot read the passphrase", "pipe"]);
+}

@@ -6,6 +6,7 @@ use strongroom_control_plane::{
     Exchanged, ExportAs, MoveVolume, NewClone, NewContent, NewExport, NewImport, Reinstall, TemplateImage,
     VolumeRecord,
 };
+use strongroom_secret::Passphrase;
 use strongroom_types::{Call, GuestSize};
 
 use super::view::{ErasureView, ExportView, VolumeView, exports, listing, view};
@@ -38,8 +39,23 @@ pub(super) fn content(source: Source) -> Result<NewContent> {
     })
 }
 
-/// Runs the command.
-pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Call) -> Result<()> {
+/// The passphrase that a command wants from its user. It is asked for before the state directory is locked, since it may take its time.
+pub(in crate::commands) fn passphrase(command: &Volume, call: &Call) -> Result<Option<Passphrase>> {
+    match command {
+        Volume::Export { passphrase, .. } => given(passphrase, Typed::New, call),
+        Volume::Import { passphrase, .. } => given(passphrase, Typed::Known, call),
+        _ => Ok(None),
+    }
+}
+
+/// Runs the command, with the passphrase that it [wanted](passphrase).
+pub(super) fn run(
+    session: &Session,
+    command: Volume,
+    key: Option<&Passphrase>,
+    output: Output,
+    call: &Call,
+) -> Result<()> {
     let control = &session.control;
     match command {
         Volume::Reinstall {
@@ -92,12 +108,11 @@ pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Cal
             id,
             to,
             format,
-            passphrase,
+            passphrase: _,
             declassify,
             digest,
         } => {
-            let key = given(&passphrase, Typed::New)?;
-            let protection = match (&key, &declassify) {
+            let protection = match (key, &declassify) {
                 (Some(key), _) => ExportAs::Sealed(key),
                 (None, Some(reason)) => ExportAs::Declassified(reason),
                 (None, None) => ExportAs::Plain,
@@ -115,16 +130,15 @@ pub(super) fn run(session: &Session, command: Volume, output: Output, call: &Cal
             offering,
             from,
             format,
-            passphrase,
+            passphrase: _,
             size,
             pool,
             digest,
         } => {
             let path = absolute(&from)?;
             let format = image_format(&path, format, "--format")?;
-            let key = given(&passphrase, Typed::Known)?;
             let mut new = NewImport::new(offering, path, format);
-            (new.id, new.pool, new.key) = (id, pool, key.as_ref());
+            (new.id, new.pool, new.key) = (id, pool, key);
             new.guest = size.map(GuestSize::try_from).transpose()?;
             new.check_digest = digest;
             let made = with_bar(output, "import", call, |call| {
