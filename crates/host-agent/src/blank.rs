@@ -37,8 +37,16 @@ pub(crate) fn prove(call: &Call, c: &ProveBlank<'_>) -> Result<HostAnswer, Endpo
             return Ok(());
         }
         let first = bytes.iter().position(|byte| *byte != 0).unwrap_or_default();
+        // What lies before the range is somebody's disk.
+        let advice = match c.from {
+            None => "wipe the device first if that may go".to_owned(),
+            Some(from) => format!(
+                "wipe what lies from byte {} on, and nothing before it, if that may go",
+                from.get()
+            ),
+        };
         let message = format!(
-            "{} is not blank: something is at byte {}; it stays, wipe the device first if that may go",
+            "{} is not blank: something is at byte {}; it stays, {advice}",
             c.location,
             at + first as u64
         );

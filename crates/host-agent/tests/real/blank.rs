@@ -46,6 +46,11 @@ fn only_the_part_that_is_asked_for_is_looked_at() {
     assert_eq!(part(None).unwrap_err().kind(), ErrorKind::AlreadyExists);
     let more = device.first(5 * MIB + 1024);
     let refused = bench.run(ProveBlank::new(&more).from(bytes(MIB))).unwrap_err();
+    let told = refused.to_string();
+    assert!(
+        told.contains("from byte 1048576 on, and nothing before it"),
+        "{told}"
+    );
     assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{refused}");
 }
 
