@@ -24,11 +24,19 @@ pub enum Capability {
     DetachedHeader,
     /// Changes keyslots of disks that are not in use.
     KeyslotChange,
+    /// Runs virtual machines with encrypted disks, whose keys it gets as libvirt secrets that are private and never on a disk.
+    EncryptedVms,
+    /// Changes keyslots of qcow2 disks that a running virtual machine has open.
+    LiveKeyslotChange,
+    /// Copies an encrypted disk under another key while a virtual machine has it open.
+    LiveBlockCopy,
+    /// Sends and takes virtual machines inside TLS, and refuses them without.
+    MigrationTls,
 }
 
 impl Capability {
     /// Every capability, in the order in which it is reported.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::PlainImages,
         Self::Qcow2Luks,
         Self::EncryptedOverlay,
@@ -37,6 +45,10 @@ impl Capability {
         Self::DmCrypt,
         Self::DetachedHeader,
         Self::KeyslotChange,
+        Self::EncryptedVms,
+        Self::LiveKeyslotChange,
+        Self::LiveBlockCopy,
+        Self::MigrationTls,
     ];
 
     /// The name that is stored and shown.
@@ -51,6 +63,10 @@ impl Capability {
             Self::DmCrypt => "dm-crypt",
             Self::DetachedHeader => "detached-header",
             Self::KeyslotChange => "keyslot-change",
+            Self::EncryptedVms => "encrypted-vms",
+            Self::LiveKeyslotChange => "live-keyslot-change",
+            Self::LiveBlockCopy => "live-block-copy",
+            Self::MigrationTls => "migration-tls",
         }
     }
 }

@@ -123,6 +123,14 @@ id!(
     /// Names a piece of recorded work.
     JobId
 );
+id!(
+    /// Names a virtual machine.
+    VmId
+);
+id!(
+    /// Names an instant of a virtual machine's disks, after which changes are known.
+    CheckpointId
+);
 
 #[cfg(test)]
 mod tests {

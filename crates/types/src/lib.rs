@@ -4,6 +4,7 @@ mod byte_size;
 mod call;
 mod capability;
 mod disk_size;
+mod disk_target;
 mod format;
 mod geometry;
 mod host;
@@ -13,10 +14,11 @@ pub use byte_size::{ByteSize, ParseByteSizeError};
 pub use call::{Call, Cancellation, Interrupted, Progress};
 pub use capability::{Capability, CapabilityReport, Finding, ParseCapabilityError};
 pub use disk_size::{DeviceSize, GuestSize, SECTOR, SizeError};
+pub use disk_target::{DiskTarget, ParseDiskTargetError};
 pub use format::{DiskFormat, EncryptionFormat, ParseFormatError};
 pub use geometry::{Geometry, GeometryError, PayloadOffset};
 pub use host::{HostFacts, HostState};
 pub use id::{
-    ClusterId, HostId, JobId, OfferingId, ParseIdError, PassphraseId, PoolId, SnapshotId, TemplateId,
-    VolumeId, ZoneId,
+    CheckpointId, ClusterId, HostId, JobId, OfferingId, ParseIdError, PassphraseId, PoolId, SnapshotId,
+    TemplateId, VmId, VolumeId, ZoneId,
 };
