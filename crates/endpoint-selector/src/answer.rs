@@ -5,7 +5,7 @@ use strongroom_types::{
     ByteSize, DeviceSize, DiskFormat, EncryptionFormat, GuestSize, PayloadOffset, PoolId, SnapshotId,
 };
 
-use crate::{DiskLocation, SourceImage};
+use crate::{DiskLocation, SourceImage, VmFacts};
 
 /// What a host answers. Each [`HostCommand`](crate::HostCommand) says which of these it gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub enum HostAnswer {
     Device(DeviceFacts),
     /// The digest of a content.
     Digest(ContentDigest),
+    /// How the virtual machine is.
+    Vm(VmFacts),
+    /// How the virtual machines are.
+    Vms(Vec<VmFacts>),
 }
 
 /// What a disk is, read from the disk itself.

@@ -2,7 +2,8 @@ use std::path::Path;
 
 use strongroom_types::{DeviceSize, DiskFormat, EncryptionFormat, GuestSize, PoolId, SnapshotId, VolumeId};
 
-use crate::{ContentSource, Disk, DiskContent, DiskLocation, Protection};
+use crate::command_shape::commands;
+use crate::{ContentSource, Disk, DiskContent, DiskLocation, Protection, VmCommand};
 
 /// What is to be done with a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,63 +16,21 @@ pub enum SnapshotAction {
     Delete,
 }
 
-macro_rules! commands {
-    ($($(#[$doc:meta])* $name:ident {
-        $($(#[$field_doc:meta])* $field:ident: $type:ty),+ $(,)?
-        $(; $($(#[$more_doc:meta])* $more:ident: $more_type:ty),+ $(,)?)?
-    })+) => {
-        $(
-            $(#[$doc])*
-            #[derive(Debug, Clone, Copy)]
-            #[non_exhaustive]
-            pub struct $name<'a> {
-                $($(#[$field_doc])* pub $field: $type,)+
-                $($($(#[$more_doc])* pub $more: $more_type,)+)?
-            }
-
-            impl<'a> $name<'a> {
-                /// The command with all that it needs.
-                #[must_use]
-                pub fn new($($field: $type),+) -> Self {
-                    Self { $($field,)+ $($($more: Default::default(),)+)? }
-                }
-                $($(
-                    $(#[$more_doc])*
-                    #[must_use]
-                    pub fn $more(mut self, $more: $more_type) -> Self {
-                        self.$more = $more;
-                        self
-                    }
-                )+)?
-            }
-
-            impl<'a> From<$name<'a>> for HostCommand<'a> {
-                fn from(command: $name<'a>) -> Self {
-                    Self::$name(command)
-                }
-            }
-        )+
-
-        /// One piece of storage work for a host.
-        ///
-        /// Keys are borrowed: a command that holds one cannot be stored, only run.
-        #[derive(Debug, Clone, Copy)]
-        #[non_exhaustive]
-        pub enum HostCommand<'a> {
-            $($(#[$doc])* $name($name<'a>)),+
-        }
-
-        impl HostCommand<'_> {
-            /// The name of the command, for messages.
-            #[must_use]
-            pub fn name(&self) -> &'static str {
-                match self { $(Self::$name(_) => stringify!($name)),+ }
-            }
-        }
-    };
+impl<'a> From<VmCommand<'a>> for HostCommand<'a> {
+    fn from(command: VmCommand<'a>) -> Self {
+        Self::Vm(command)
+    }
 }
 
 commands! {
+    /// One piece of work for a host: with disks, or with the virtual machines that have them open.
+    ///
+    /// Keys are borrowed: a command that holds one cannot be stored, only run.
+    enum HostCommand {
+        /// Something with a virtual machine.
+        Vm(VmCommand),
+    }
+
     /// Looks at a directory that is to hold disks: it exists, is no symlink, what file system it is on and how that is mounted,
     /// which pool it was [marked](MarkDirectory) for, and how far the file system's clock is from the host's.
     ///

@@ -2,6 +2,7 @@
 
 mod answer;
 mod command;
+mod command_shape;
 mod content;
 mod disk;
 mod endpoint;
@@ -10,6 +11,9 @@ pub mod fake;
 mod location;
 mod protection;
 mod selector;
+mod vm;
+mod vm_answer;
+mod vm_command;
 
 pub use answer::{
     BaseImage, ContentDigest, DeviceFacts, DirectoryFacts, DiskFacts, HostAnswer, Locking, MountFacts,
@@ -29,3 +33,10 @@ pub use location::{BlockDevice, DeviceIdentity, DiskLocation};
 pub use protection::Protection;
 pub use selector::{EndpointSelector, RegisteredEndpoints};
 pub use strongroom_host_scheduler::{Need, NoHost, Rejection};
+pub use vm::{Boot, Vm, VmBackup, VmDestination, VmDisk};
+pub use vm_answer::{VmDiskFacts, VmFacts, VmState};
+pub use vm_command::{
+    AttachVmDisk, BackUpVmDisks, ChangeVmDiskKey, CopyVmDisk, DetachVmDisk, FinishIncomingVm, FlattenVmDisk,
+    GrowVmDisk, InspectVm, MergeVmDisk, MigrateVm, MigratedStorage, PauseVm, PrepareIncomingVm, ReconcileVms,
+    RestoreVm, ResumeVm, SaveVm, SnapshotVmDisks, StartVm, StopVm, StopVmHow, VmCommand,
+};

@@ -52,6 +52,7 @@ fn paths<'a>(command: &HostCommand<'a>) -> [Option<&'a Path>; 2] {
         HostCommand::EraseKeyslots(c) => one(c.location.path()),
         HostCommand::DeleteDisk(c) => one(c.path),
         HostCommand::SweepStaging(c) => one(c.path),
+        HostCommand::Vm(_) => [None, None],
     }
 }
 
@@ -214,6 +215,10 @@ impl State {
             HostCommand::EraseKeyslots(c) => self.erase(name, c),
             HostCommand::DeleteDisk(c) => self.delete(name, c.path),
             HostCommand::SweepStaging(_) => Ok(HostAnswer::Swept(Vec::new())),
+            HostCommand::Vm(_) => {
+                let message = "a host in memory runs no virtual machines";
+                Err(EndpointError::new(ErrorKind::Unsupported, name, message))
+            }
         }
     }
 
