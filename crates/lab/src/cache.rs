@@ -26,41 +26,85 @@ impl Cache {
         Self(built.unwrap_or(beside).join("strongroom-lab"))
     }
 
+    /// Where the running program keeps its own.
+    pub(crate) fn of_this_program() -> Result<Self, GuestError> {
+        let program =
+            std::env::current_exe().map_err(|e| GuestError::io("find", Path::new("the test program"), e))?;
+        Ok(Self::of(&program))
+    }
+
     /// The archive of this root, built when it is not there yet.
     ///
     /// Who comes second waits until it is built. An archive has its name only when it is whole. What is handed out is the
     /// open file, so that nobody can take it away.
     pub(crate) fn archive(&self, root: &Root) -> Result<File, GuestError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| GuestError::io("use", &path, source)
-        };
-        fs::create_dir_all(&self.0).map_err(failed(&self.0))?;
-        let lock_path = self.0.join("lock");
-        let lock = File::create(&lock_path).map_err(failed(&lock_path))?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(|e| failed(&lock_path)(e.into()))?;
+        let _lock = self.lock()?;
+        let path = self.build("root", root)?;
+        File::open(&path).map_err(|source| GuestError::io("use", &path, source))
+    }
 
-        let path = self.0.join(format!("root-{}.cpio", root.key()));
-        if !path.is_file() {
-            let new = NamedTempFile::new_in(&self.0).map_err(failed(&self.0))?;
-            root.write(new.reopen().map_err(failed(&path))?)?;
-            new.persist(&path).map_err(|e| failed(&path)(e.error))?;
+    /// A directory of that name among what is kept, filled by `make` when it is not there yet.
+    ///
+    /// Who comes second waits until it is made. It has its name only when it is whole.
+    pub(crate) fn directory<E: From<GuestError>>(
+        &self,
+        name: &str,
+        make: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
+        let _lock = self.lock()?;
+        let path = self.0.join(name);
+        if !path.is_dir() {
+            let failed = |source| GuestError::io("use", &path, source);
+            let new = tempfile::tempdir_in(&self.0).map_err(failed)?;
+            make(new.path())?;
+            fs::rename(new.path(), &path).map_err(failed)?;
         }
-        let archive = File::open(&path).map_err(failed(&path))?;
+        Ok(path)
+    }
+
+    /// The path of the archive of this root under this name, built when it is not there yet. It stays until eight others were
+    /// used under that name.
+    pub(crate) fn path_of(&self, name: &str, root: &Root) -> Result<PathBuf, GuestError> {
+        let _lock = self.lock()?;
+        self.build(name, root)
+    }
+
+    fn lock(&self) -> Result<File, GuestError> {
+        fs::create_dir_all(&self.0).map_err(|source| GuestError::io("use", &self.0, source))?;
+        let path = self.0.join("lock");
+        File::create(&path)
+            .and_then(|lock| {
+                flock(&lock, FlockOperation::LockExclusive)
+                    .map(|()| lock)
+                    .map_err(Into::into)
+            })
+            .map_err(|source| GuestError::io("use", &path, source))
+    }
+
+    /// Builds the archive unless it is there.
+    fn build(&self, name: &str, root: &Root) -> Result<PathBuf, GuestError> {
+        let path = self.0.join(format!("{name}-{}.cpio", root.key()));
+        let failed = |source| GuestError::io("use", &path, source);
+        if !path.is_file() {
+            let new = NamedTempFile::new_in(&self.0).map_err(failed)?;
+            root.write(new.reopen().map_err(failed)?)?;
+            new.persist(&path).map_err(|e| failed(e.error))?;
+        }
         // The time of the last use decides which are removed. Who may not change it uses it all the same.
         let _ = File::options()
             .append(true)
             .open(&path)
             .and_then(|file| file.set_modified(SystemTime::now()));
-        self.remove_oldest();
-        Ok(archive)
+        self.remove_oldest(name);
+        Ok(path)
     }
 
     /// Keeps those used last. One that cannot be removed is in nobody's way.
-    fn remove_oldest(&self) {
+    fn remove_oldest(&self, name: &str) {
+        let prefix = format!("{name}-");
         let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
         let mut roots: Vec<(SystemTime, PathBuf)> = entries
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with("root-"))
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
             .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
             .collect();
         roots.sort();

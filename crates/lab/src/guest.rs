@@ -186,24 +186,35 @@ impl Guest {
         }
 
         let wanted: Vec<&str> = self.modules.iter().map(String::as_str).collect();
-        let order = kernel.load_order(&wanted)?;
-        for module in &order {
-            root.file_at(
-                &kernel.modules.join(module),
-                &format!("/usr/lib/modules/{module}"),
-            )?;
-        }
-        root.text("/lab/modules", 0o644, &(order.join("\n") + "\n"));
-
-        let busybox = program("busybox", "busybox-static")?;
-        root.file_at(busybox.path(), "/usr/bin/busybox")?;
-        for applet in applets(&busybox)? {
-            if !self.programs.contains_key(&applet) {
-                root.link(format!("/usr/bin/{applet}"), "busybox");
-            }
-        }
+        add_modules(&mut root, kernel, &wanted)?;
+        add_busybox(&mut root, |applet| self.programs.contains_key(applet))?;
         Ok(root)
     }
+}
+
+/// Adds the files of these modules, and a list in the order in which they load.
+pub(crate) fn add_modules(root: &mut Root, kernel: &Kernel, wanted: &[&str]) -> Result<(), GuestError> {
+    let order = kernel.load_order(wanted)?;
+    for module in &order {
+        root.file_at(
+            &kernel.modules.join(module),
+            &format!("/usr/lib/modules/{module}"),
+        )?;
+    }
+    root.text("/lab/modules", 0o644, &(order.join("\n") + "\n"));
+    Ok(())
+}
+
+/// Adds busybox under the names of its programs but those.
+pub(crate) fn add_busybox(root: &mut Root, but: impl Fn(&str) -> bool) -> Result<(), GuestError> {
+    let busybox = program("busybox", "busybox-static")?;
+    root.file_at(busybox.path(), "/usr/bin/busybox")?;
+    for applet in applets(&busybox)? {
+        if !but(&applet) {
+            root.link(format!("/usr/bin/{applet}"), "busybox");
+        }
+    }
+    Ok(())
 }
 
 /// A program of this machine, or which package brings it.

@@ -5,6 +5,7 @@ mod boot;
 mod cache;
 mod error;
 mod guest;
+mod hypervisors;
 mod inside;
 mod kernel;
 mod libraries;
@@ -14,5 +15,9 @@ mod verdict;
 
 pub use error::GuestError;
 pub use guest::Guest;
+pub use hypervisors::{
+    Answer, Capture, Captured, Console, GuestImage, Hit, Hypervisor, Hypervisors, LINK, LabError, LabPlan,
+    find_in,
+};
 pub use inside::{disk, in_guest, is_guest};
 pub use nfs::{Access, Export, NfsError, NfsMount, NfsServer};

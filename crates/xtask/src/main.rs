@@ -16,6 +16,7 @@ mod artifacts;
 mod commands;
 mod failure;
 mod guard;
+mod lab;
 mod lint;
 mod packages;
 mod setup;
@@ -40,6 +41,9 @@ usage: cargo xtask COMMAND
     --install-deny  install cargo-deny first when it is missing
   guard             the rules of the house: who imports whom, where files lie, what they may not say
   bench [ARGS..]    the benchmarks
+  lab up            two hypervisors to try things on; they stay until `lab down`
+  lab shell [HOST]  a shell inside one of them, h1 or h2
+  lab down          ends them and all that runs on them
 ";
 
 #[rustfmt::skip]
@@ -81,6 +85,14 @@ fn dispatch(command: &str, rest: &[String]) -> Result<(), Failure> {
             setup::install_missing()?;
             Err(workspace.become_cargo([&["bench", "--workspace"], words.as_slice()].concat()))
         }
+        ("lab", ["up"]) => {
+            lab::needs_root()?;
+            setup::install_missing()?;
+            lab::up(&workspace)
+        }
+        ("lab", ["shell"]) => Err(lab::shell(&workspace, "h1")),
+        ("lab", ["shell", host]) => Err(lab::shell(&workspace, host)),
+        ("lab", ["down"]) => lab::down(&workspace),
         ("help" | "--help" | "-h", _) => {
             print!("{HELP}");
             Ok(())

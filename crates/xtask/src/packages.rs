@@ -28,7 +28,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     Package { name: "qemu-utils",     brings: &["qemu-img", "qemu-io"],        what_for: "makes, copies and resizes encrypted disks" },
     Package { name: "cryptsetup-bin", brings: &["cryptsetup"],                 what_for: "formats and opens raw LUKS disks" },
     Package { name: "e2fsprogs",      brings: &["mkfs.ext4", "filefrag"],      what_for: "makes a file system for the demo's template, and looks at holes" },
-    Package { name: "util-linux",     brings: &["setpriv", "addpart"],         what_for: "runs tests as an ordinary user, and makes partitions" },
+    Package { name: "util-linux",     brings: &["setpriv", "addpart", "unshare", "nsenter", "setsid"], what_for: "runs tests as an ordinary user, makes partitions and the lab's hosts" },
     Package { name: "mount",          brings: &["losetup", "mount", "umount"], what_for: "gives tests loop devices and full disks" },
     Package { name: "dmsetup",        brings: &["dmsetup"],                    what_for: "looks at mappings in the guests of the lab" },
     Package { name: "qemu-system-x86", brings: &["qemu-system-x86_64"],        what_for: "runs the guests of the lab" },
@@ -37,15 +37,48 @@ pub(crate) const PACKAGES: &[Package] = &[
     Package { name: "nfs-common",     brings: &["mount.nfs"],                  what_for: "mounts NFS in the lab's guests" },
     Package { name: "nfs-ganesha",    brings: &["ganesha.nfsd"],               what_for: "is the NFS server in the lab's guests" },
     Package { name: "nfs-ganesha-vfs", brings: &["/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so"], what_for: "lets that server export a directory" },
+    Package { name: "libvirt-daemon-system", brings: &["/usr/share/doc/libvirt-daemon-system"], what_for: "has libvirt's own parts for the lab's hypervisors" },
+    Package { name: "libvirt-daemon", brings: &["libvirtd"],                   what_for: "runs virtual machines on the lab's hypervisors" },
+    Package { name: "libvirt-daemon-driver-qemu", brings: &["/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so"], what_for: "lets libvirt run QEMU" },
+    Package { name: "libvirt-clients", brings: &["virsh", "virt-xml-validate"], what_for: "talks to libvirt, and checks its XML" },
+    Package { name: "gnutls-bin",     brings: &["certtool"],                   what_for: "makes certificates for the lab's hypervisors" },
+    Package { name: "iproute2",       brings: &["ip"],                         what_for: "joins the lab's hypervisors by a network" },
+    Package { name: "tcpdump",        brings: &["tcpdump"],                    what_for: "shows that a migration is ciphertext on the wire" },
     Package { name: "gcc",            brings: &["gcc"],                        what_for: "compiles SQLite and links" },
     Package { name: "libc6-dev",      brings: &["/usr/include/stdio.h"],       what_for: "has the headers that SQLite is compiled with" },
 ];
 
-/// The services that Debian starts with a package, or with one that it depends on, and whose program is only wanted in a guest.
+/// Services by the package with which Debian starts them; some come with packages that it depends on.
+const SERVICES: &[(&str, &[&str])] = &[
+    (
+        "nfs-ganesha",
+        &["nfs-ganesha.service", "rpcbind.service", "rpcbind.socket"],
+    ),
+    (
+        "libvirt-daemon-system",
+        &[
+            "libvirtd.service",
+            "libvirtd.socket",
+            "libvirtd-ro.socket",
+            "libvirtd-admin.socket",
+            "virtlogd.service",
+            "virtlogd.socket",
+            "virtlogd-admin.socket",
+            "virtlockd.service",
+            "virtlockd.socket",
+            "virtlockd-admin.socket",
+            "libvirt-guests.service",
+        ],
+    ),
+];
+
+/// The services that Debian starts with a package, or with one that it depends on, and whose program is only wanted in the lab.
 pub(crate) fn services(of: &[Package]) -> impl Iterator<Item = &'static str> {
-    let wanted = of.iter().any(|package| package.name == "nfs-ganesha");
-    let units: &[&str] = &["nfs-ganesha.service", "rpcbind.service", "rpcbind.socket"];
-    units.iter().copied().filter(move |_| wanted)
+    let wanted = |name: &str| of.iter().any(|package| package.name == name);
+    SERVICES
+        .iter()
+        .filter(move |(package, _)| wanted(package))
+        .flat_map(|(_, units)| units.iter().copied())
 }
 
 /// Programs that need no package: those that tests start come with packages that no Debian is without.
@@ -159,6 +192,21 @@ mod tests {
         let found = missing(&|p| !p.ends_with("umount"));
         assert_eq!(names(&found), ["mount"]);
         assert_eq!(found[0].1, ["umount"]);
+    }
+
+    #[test]
+    fn services_are_those_of_packages_that_are_about_to_be_installed() {
+        let of = |names: &[&str]| {
+            let packages = PACKAGES.iter().filter(|p| names.contains(&p.name));
+            services(&packages.copied().collect::<Vec<_>>()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&["qemu-utils", "libvirt-clients"]), [""; 0]);
+        assert_eq!(of(&["nfs-ganesha"])[0], "nfs-ganesha.service");
+        let libvirt = of(&["libvirt-daemon-system"]);
+        assert!(libvirt.contains(&"libvirtd.socket") && !libvirt.contains(&"rpcbind.socket"));
+        for (package, _) in SERVICES {
+            assert!(PACKAGES.iter().any(|p| p.name == *package), "{package}");
+        }
     }
 
     #[test]

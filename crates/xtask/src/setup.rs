@@ -44,16 +44,16 @@ pub(crate) fn install_missing() -> Result<(), Failure> {
     }
     keep_stopped(apt, &lacking)?;
     run(&mut apt_get(apt, &["update"]))?;
-    let backports = backports_of_qemu()?;
-    let (of_qemu, others): (Vec<&str>, Vec<&str>) =
-        names.into_iter().partition(|name| suite::is_of_qemu(name));
+    let backports = backports()?;
+    let (of_hypervisor, others): (Vec<&str>, Vec<&str>) =
+        names.into_iter().partition(|name| suite::is_of_hypervisor(name));
     install(apt, &[], &others)?;
     match backports {
-        Some(suite) if !of_qemu.is_empty() => {
+        Some(suite) if !of_hypervisor.is_empty() => {
             know(apt, &suite)?;
-            install(apt, &["--target-release", &suite], &of_qemu)?;
+            install(apt, &["--target-release", &suite], &of_hypervisor)?;
         }
-        _ => install(apt, &[], &of_qemu)?,
+        _ => install(apt, &[], &of_hypervisor)?,
     }
     match report().as_slice() {
         [] => Ok(()),
@@ -185,14 +185,21 @@ fn keep_stopped(apt: Apt, lacking: &[Package]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The suite of backports that the packages of QEMU have to come from, when what is installed came from there.
-fn backports_of_qemu() -> Result<Option<String>, Failure> {
+/// The suite of backports that the packages of QEMU and libvirt have to come from, when it is one.
+fn backports() -> Result<Option<String>, Failure> {
     let query = ["--show", "--showformat=${Version}", "qemu-utils"];
     // Fails where the package never was.
     let version = output(Command::new("dpkg-query").args(query)).unwrap_or_default();
     let release =
         std::fs::read_to_string(OS_RELEASE).map_err(Failure::io(format_args!("read {OS_RELEASE}")))?;
-    Ok(suite::of_installed(&version, &release))
+    let suite = suite::of_hypervisor(&version, &release);
+    if suite.is_none() && suite::is_too_old(&release) {
+        println!(
+            "setup: qemu-utils {version} is here, so libvirt comes from the same suite. The tests of hypervisors were seen to pass \
+             with those of backports only: install qemu-utils from there and try again if they fail"
+        );
+    }
+    Ok(suite)
 }
 
 /// Makes apt know the suite.
@@ -207,13 +214,13 @@ fn know(apt: Apt, name: &str) -> Result<(), Failure> {
             Some(line) => (line, ONE_LINE.1),
             None => {
                 return Err(Failure::new(format!(
-                    "qemu-utils came from {name}, and neither {} nor {} has a server to add it from: add that suite and try again",
+                    "QEMU and libvirt have to come from {name}, and neither {} nor {} has a server to add it from: add that suite and try again",
                     DEB822.0, ONE_LINE.0
                 )));
             }
         },
     };
-    println!("setup: qemu-utils came from {name}: adding {place}");
+    println!("setup: QEMU and libvirt have to come from {name}: adding {place}");
     write(apt, place, &text)?;
     run(&mut apt_get(apt, &["update"]))
 }
@@ -244,12 +251,13 @@ fn write(apt: Apt, place: &str, text: &str) -> Result<(), Failure> {
 /// What a person has to run.
 fn by_hand(names: &[&str]) -> Result<String, Failure> {
     const INSTALL: &str = "apt-get install -y --no-install-recommends";
-    let (of_qemu, others): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| suite::is_of_qemu(name));
-    Ok(match backports_of_qemu()? {
-        Some(suite) if !of_qemu.is_empty() => {
+    let (of_hypervisor, others): (Vec<&str>, Vec<&str>) =
+        names.iter().partition(|name| suite::is_of_hypervisor(name));
+    Ok(match backports()? {
+        Some(suite) if !of_hypervisor.is_empty() => {
             let mut lines = vec![format!(
                 "apt-get update && {INSTALL} -t {suite} {}    # {suite} has to be among apt's sources",
-                of_qemu.join(" ")
+                of_hypervisor.join(" ")
             )];
             if !others.is_empty() {
                 lines.push(format!("{INSTALL} {}", others.join(" ")));

@@ -1,24 +1,36 @@
-//! From which suite of Debian the packages of QEMU come.
+//! From which suite of Debian the packages of QEMU and libvirt come.
 //!
 //! They fit only one another: where `qemu-utils` came from backports, the `qemu-system-x86` of the base suite conflicts
-//! with it. What is there already decides.
+//! with it, and its libvirt is too old for that QEMU. What is there already decides. Where nothing is there yet, Debian 12 gets
+//! those of its backports, with which all tests of hypervisors were seen to pass.
 
-/// The packages that Debian builds from the source package `qemu`.
-pub(crate) fn is_of_qemu(package: &str) -> bool {
-    package.starts_with("qemu-")
+/// The release whose own libvirt (9.0) and QEMU (7.2) are older than what the tests of hypervisors need.
+const TOO_OLD: &str = "bookworm";
+
+/// The packages that Debian builds from the source packages `qemu` and `libvirt`.
+pub(crate) fn is_of_hypervisor(package: &str) -> bool {
+    package.starts_with("qemu-") || package.starts_with("libvirt-")
 }
 
-/// The suite of backports that an installed version came from: `bookworm-backports` for a version with `~bpo` in it, and
-/// `codename` of the running system (os-release(5)). Nothing for a version of the base suite.
-pub(crate) fn of_installed(version: &str, os_release: &str) -> Option<String> {
-    if !version.contains("~bpo") {
-        return None;
-    }
-    let codename = os_release
+/// The suite of backports that they have to come from, by the version of `qemu-utils` that is installed, empty for none, and
+/// by the running system (os-release(5)): `bookworm-backports` for a version with `~bpo` in it, and for none on
+/// Debian 12. Nothing where the base suite is right.
+pub(crate) fn of_hypervisor(version: &str, os_release: &str) -> Option<String> {
+    let from_backports = version.contains("~bpo") || (version.is_empty() && is_too_old(os_release));
+    let suite = format!("{}-backports", codename(os_release)?);
+    from_backports.then_some(suite)
+}
+
+/// Whether the libvirt and QEMU of this system's base suite are older than what the tests need.
+pub(crate) fn is_too_old(os_release: &str) -> bool {
+    codename(os_release) == Some(TOO_OLD)
+}
+
+fn codename(os_release: &str) -> Option<&str> {
+    let value = os_release
         .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))?
-        .trim_matches('"');
-    Some(format!("{codename}-backports"))
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
+    Some(value.trim_matches('"'))
 }
 
 /// Whether apt knows the suite, by what `apt-cache policy` prints of its releases: `release o=..,n=bookworm-backports,..`.
@@ -78,14 +90,22 @@ mod tests {
     const OS_RELEASE: &str = "ID=debian\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\n";
 
     #[test]
-    fn only_a_version_of_backports_asks_for_them() {
-        assert_eq!(of_installed("1:7.2+dfsg-7+deb12u18+b3", OS_RELEASE), None);
-        assert_eq!(of_installed("", OS_RELEASE), None);
+    fn what_is_installed_decides() {
+        assert_eq!(of_hypervisor("1:7.2+dfsg-7+deb12u18+b3", OS_RELEASE), None);
         assert_eq!(
-            of_installed("1:10.0.2+ds-2+deb13u1~bpo12+1", OS_RELEASE).as_deref(),
+            of_hypervisor("1:10.0.2+ds-2+deb13u1~bpo12+1", OS_RELEASE).as_deref(),
             Some("bookworm-backports")
         );
-        assert_eq!(of_installed("1:10.0.2~bpo12+1", "ID=debian\n"), None);
+        assert_eq!(of_hypervisor("1:10.0.2~bpo12+1", "ID=debian\n"), None);
+    }
+
+    #[test]
+    fn where_nothing_is_installed_debian_12_gets_backports_and_no_other_does() {
+        assert_eq!(
+            of_hypervisor("", OS_RELEASE).as_deref(),
+            Some("bookworm-backports")
+        );
+        assert_eq!(of_hypervisor("", "ID=debian\nVERSION_CODENAME=trixie\n"), None);
     }
 
     #[test]
@@ -131,8 +151,15 @@ mod tests {
     }
 
     #[test]
-    fn the_packages_of_qemu_are_known_by_their_names() {
-        assert!(is_of_qemu("qemu-utils") && is_of_qemu("qemu-system-x86"));
-        assert!(!is_of_qemu("cryptsetup-bin") && !is_of_qemu("ipxe-qemu"));
+    fn the_packages_of_qemu_and_libvirt_are_known_by_their_names() {
+        for name in [
+            "qemu-utils",
+            "qemu-system-x86",
+            "libvirt-daemon-system",
+            "libvirt-clients",
+        ] {
+            assert!(is_of_hypervisor(name), "{name}");
+        }
+        assert!(!is_of_hypervisor("cryptsetup-bin") && !is_of_hypervisor("ipxe-qemu"));
     }
 }
