@@ -58,8 +58,8 @@ pub(crate) struct Bench {
     guest: Option<Arc<dyn Guest>>,
     scratch: tempfile::TempDir,
     run: String,
-    volumes: Mutex<Vec<VolumeId>>,
-    templates: Mutex<Vec<TemplateId>>,
+    pub(crate) volumes: Mutex<Vec<VolumeId>>,
+    pub(crate) templates: Mutex<Vec<TemplateId>>,
 }
 
 fn impossible(error: &dyn Error) -> Stop {
@@ -332,25 +332,6 @@ impl Bench {
 
     pub(crate) fn named_template<'a>(&self, id: &'a TemplateId, image: &'a Image) -> Template<'a> {
         Template::named(id, image.source())
-    }
-
-    /// Removes what the check made, as far as the driver does it.
-    pub(crate) fn clean_up(&self) {
-        self.plan.calm();
-        let volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
-        for volume in volumes.iter().rev() {
-            // What cannot be removed is the subject of other checks.
-            drop(self.driver.detach(&self.cx(), volume, &self.host));
-            drop(self.driver.delete(&self.cx(), volume));
-        }
-        for template in self
-            .templates
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
-            drop(self.driver.forget_template(&self.cx(), template));
-        }
     }
 }
 

@@ -15,12 +15,16 @@ mod fault_volume;
 mod group;
 mod grow;
 mod keys;
+mod keys_stored;
 mod limits;
 mod names;
+mod other_key;
+mod over;
 mod overlay;
 mod pool;
 mod shrink;
 mod snapshot;
+mod snapshot_keeping;
 
 use crate::check::Check;
 
@@ -49,9 +53,11 @@ pub(crate) const CHECKS: &[Check] = &[
     encryption::KEY_OPENS,
     encryption::OTHER_KEY,
     keys::NOT_TOLD,
+    keys_stored::NOT_STORED,
     delete::GONE,
     delete::NOTHING,
     delete::SNAPSHOTS,
+    delete::NOTHING_LEFT,
     attach::AGAIN,
     attach::WHAT_IT_IS,
     attach::DISCARD,
@@ -72,6 +78,10 @@ pub(crate) const CHECKS: &[Check] = &[
     snapshot::SIZE,
     snapshot::CIPHER,
     snapshot::NOTHING,
+    snapshot_keeping::OWN_NAMES,
+    snapshot_keeping::RESTART,
+    snapshot_keeping::RECOVER,
+    other_key::SNAPSHOT,
     group::ALL,
     group::MIXED,
     clone::OWN_KEY,
@@ -81,6 +91,8 @@ pub(crate) const CHECKS: &[Check] = &[
     clone::OTHER_SIDE,
     clone::SOURCE_STAYS,
     clone::SHARED_KEY,
+    other_key::CLONE_AGAIN,
+    other_key::CLONE_SOURCE,
     content::TEMPLATE,
     content::TOO_LARGE,
     content::COPY,
@@ -94,6 +106,7 @@ pub(crate) const CHECKS: &[Check] = &[
     overlay::FLATTEN,
     limits::LIMIT,
     limits::RECOVER,
+    over::NOTHING,
     fault_create::FINISHED,
     fault_unfinished::NOT_FOUND,
     fault_create::GIVEN_UP,

@@ -1,5 +1,6 @@
 //! What a check expects of what an operation gave.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 
@@ -53,6 +54,15 @@ pub(crate) fn refused<T: fmt::Debug>(
         Err(e) => Err(Failure::new(expected, format!("\"{}\": {}", e.kind(), told(&e)), advice).into()),
         Ok(answer) => Err(Failure::new(expected, format!("success: {answer:?}"), DONE).into()),
     }
+}
+
+/// Fails when something is in the storage that was not there before.
+pub(crate) fn nothing_new(before: &BTreeSet<String>, after: &BTreeSet<String>, advice: &str) -> Checked {
+    let left: Vec<String> = after.difference(before).cloned().collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new("nothing is left in the storage", left.join(", "), advice).into())
 }
 
 /// Fails unless both are the same.

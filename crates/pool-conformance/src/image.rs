@@ -31,6 +31,11 @@ impl Image {
         }
     }
 
+    /// What every sector of it says.
+    pub(crate) fn mark(&self) -> &[u8] {
+        &self.mark
+    }
+
     pub(crate) fn source(&self) -> SourceImage<'_> {
         SourceImage::new(&self.path, DiskFormat::Raw)
     }

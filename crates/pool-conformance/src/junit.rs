@@ -10,7 +10,7 @@ pub struct JunitError(#[source] quick_junit::SerializeError);
 
 impl Report {
     /// The report as JUnit XML, in which a CI shows it: one suite with this name, a case for each check. A check that was not tested is
-    /// skipped and says why.
+    /// skipped and says why; what went wrong with cleaning up is in the output of the suite.
     ///
     /// # Errors
     /// [`JunitError`] when the library that writes it fails.
@@ -21,6 +21,9 @@ impl Report {
             let mut case = TestCase::new(result.check.name, status(&result.outcome, result.check.sentence));
             case.set_classname("pool-conformance").set_time(result.took);
             cases.add_test_case(case);
+        }
+        if let Some(failure) = &self.cleaning_up {
+            cases.set_system_err(format!("cleaning up failed\n{failure}"));
         }
         let mut report = quick_junit::Report::new("pool-conformance");
         report.set_time(self.took());

@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod checks;
+mod cleaning;
 mod expect;
 mod failure;
 mod faulty_endpoint;
@@ -11,6 +12,7 @@ mod image;
 mod junit;
 mod program;
 mod report;
+mod search;
 mod site;
 mod stored;
 mod suite;

@@ -2,24 +2,27 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::check::{CheckResult, Outcome};
+use crate::failure::Failure;
 
 /// What became of every check.
 ///
-/// It prints for people: a line for each check, what was not tested and why, each failure with its sentence and what to do, and a
-/// summary.
+/// It prints for people: a line for each check, what was not tested and why, each failure with its sentence and what to do, what went
+/// wrong with cleaning up, and a summary.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Report {
     /// The checks in the order in which they ran.
     pub results: Vec<CheckResult>,
+    /// What went wrong with removing what the checks had made. It counts as no check's failure.
+    pub cleaning_up: Option<Failure>,
 }
 
 impl Report {
-    pub(crate) fn new(results: Vec<CheckResult>) -> Self {
-        Self { results }
+    pub(crate) fn new(results: Vec<CheckResult>, cleaning_up: Option<Failure>) -> Self {
+        Self { results, cleaning_up }
     }
 
-    /// Whether nothing failed.
+    /// Whether no check failed.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.failures().next().is_none()
@@ -61,10 +64,12 @@ impl fmt::Display for Report {
         for result in self.failures() {
             if let Outcome::Failed(failure) = &result.outcome {
                 writeln!(f, "\n{}\n  {}", result.check.name, result.check.sentence)?;
-                for line in failure.to_string().lines() {
-                    writeln!(f, "  {}", one_line(line))?;
-                }
+                lines(f, failure)?;
             }
+        }
+        if let Some(failure) = &self.cleaning_up {
+            writeln!(f, "\ncleaning up failed, which is no check's failure")?;
+            lines(f, failure)?;
         }
         let (failed, left) = (self.failures().count(), self.not_tested().count());
         let passed = self.results.len().saturating_sub(failed).saturating_sub(left);
@@ -74,6 +79,13 @@ impl fmt::Display for Report {
             "\n{passed} passed, {failed} failed, {left} not tested, in {took}"
         )
     }
+}
+
+fn lines(f: &mut fmt::Formatter<'_>, failure: &Failure) -> fmt::Result {
+    for line in failure.to_string().lines() {
+        writeln!(f, "  {}", one_line(line))?;
+    }
+    Ok(())
 }
 
 fn seconds(took: Duration) -> String {

@@ -16,6 +16,7 @@ type Opened = Result<Box<dyn PoolDriver>, Box<dyn Error + Send + Sync>>;
 pub(crate) type Open = Arc<dyn Fn() -> Opened + Send + Sync>;
 type Images = Arc<dyn Fn(&str, &[u8]) -> io::Result<PathBuf> + Send + Sync>;
 type Listing = Arc<dyn Fn() -> io::Result<BTreeSet<String>> + Send + Sync>;
+type Storage = Arc<dyn Fn() -> io::Result<Vec<PathBuf>> + Send + Sync>;
 type Stored = Arc<dyn Fn(&VolumeId, &Attachment) -> io::Result<Vec<u8>> + Send + Sync>;
 
 /// The driver to check, and what the suite may use around it.
@@ -30,6 +31,7 @@ pub struct Site {
     pub(crate) images: Option<Images>,
     pub(crate) stored: Option<Stored>,
     pub(crate) listing: Option<Listing>,
+    pub(crate) storage: Option<Storage>,
     pub(crate) guest: Option<Arc<dyn Guest>>,
     pub(crate) host: Option<HostId>,
     pub(crate) size: u64,
@@ -71,6 +73,7 @@ impl Site {
             images: None,
             stored: None,
             listing: None,
+            storage: None,
             guest: None,
             host: None,
             size: 1 << 20,
@@ -139,6 +142,17 @@ impl Site {
         list: impl Fn() -> io::Result<BTreeSet<String>> + Send + Sync + 'static,
     ) -> Self {
         self.listing = Some(Arc::new(list));
+        self
+    }
+
+    /// The same with a way to name all files, directories and devices in which the pool stores anything, on this machine: they are
+    /// searched for keys.
+    #[must_use]
+    pub fn with_storage(
+        mut self,
+        storage: impl Fn() -> io::Result<Vec<PathBuf>> + Send + Sync + 'static,
+    ) -> Self {
+        self.storage = Some(Arc::new(storage));
         self
     }
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -12,6 +13,12 @@ use crate::failure::{Checked, Stop};
 const MOST: u64 = 32 << 20;
 
 impl Bench {
+    /// The names of all that is in the storage; `None` when the site cannot tell.
+    pub(crate) fn listing(&self) -> Checked<Option<BTreeSet<String>>> {
+        let listed = self.site.listing.as_ref().map(|list| list()).transpose();
+        listed.map_err(|e| Stop::NotTested(format!("the storage cannot be listed: {e}")))
+    }
+
     /// The bytes of a volume as somebody who steals the storage has them.
     pub(crate) fn stored(&self, volume: &VolumeId) -> Checked<Vec<u8>> {
         if self.site.stored.is_none() && self.capabilities.encryption == Encryption::InStorage {

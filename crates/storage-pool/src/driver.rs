@@ -11,7 +11,8 @@ use crate::{
 ///
 /// Every method may be called from several threads, for different volumes at once and for one volume one after the other.
 /// A call that fails leaves things as they were, or such that the same call again finishes it; where a method says more, that
-/// holds too. A call that was interrupted by its [`Call`](strongroom_types::Call) is such a failure. Its `Call` stays over: for
+/// holds too. A call that was interrupted by its [`Call`](strongroom_types::Call) is such a failure; where that was over before, by its
+/// deadline or because it was cancelled, a change fails as that and changes nothing. Its `Call` stays over: for
 /// finishing, or for the [`delete`](Self::delete) that gives up, take a fresh one. Keys are used for the length of a call and
 /// reach neither an error, nor a log, nor a file.
 pub trait PoolDriver: Send + Sync + fmt::Debug {
@@ -54,7 +55,7 @@ pub trait PoolDriver: Send + Sync + fmt::Debug {
     /// only the answer was lost, the volume is there, and this call again returns it.
     fn create(&self, cx: &OpContext<'_>, request: &CreateVolume<'_>) -> Result<Volume, PoolError>;
 
-    /// Removes a volume with its snapshots. One that is not there is fine.
+    /// Removes a volume with its snapshots; afterwards nothing of them is in the storage. One that is not there is fine.
     ///
     /// # Errors
     /// [`PoolError`] when it may still be there.
@@ -102,7 +103,9 @@ pub trait PoolDriver: Send + Sync + fmt::Debug {
 
     /// Takes, restores or removes a snapshot of a volume. Taking one that is there and removing one that is not change nothing.
     /// After a restore the volume has the content and the size of the time of the snapshot, is on the same side of the cipher, and
-    /// opens with its key. A snapshot that is not there is [`NotFound`](crate::ErrorKind::NotFound) to a restore.
+    /// opens with its key. A snapshot that is not there is [`NotFound`](crate::ErrorKind::NotFound) to a restore. It is of its volume
+    /// only, whatever others have under the same name, and stays until it or the volume is removed. A key that does not open the
+    /// volume is [`WrongKey`](crate::ErrorKind::WrongKey) for each of the three and changes nothing.
     ///
     /// Requires the volume's format in [`Capabilities::snapshot_offline`] while nobody has the volume open, in
     /// [`Capabilities::snapshot_online`] while somebody has, and [`Capabilities::revert`] for a restore.
@@ -136,7 +139,8 @@ pub trait PoolDriver: Send + Sync + fmt::Debug {
     /// with the source's, not even with the source's header put in front of it.
     ///
     /// # Errors
-    /// [`PoolError`]; [`NotFound`](crate::ErrorKind::NotFound) when there is no source.
+    /// [`PoolError`]; [`NotFound`](crate::ErrorKind::NotFound) when there is no source, [`WrongKey`](crate::ErrorKind::WrongKey) when
+    /// the key does not open it; then there is no clone that was not there before.
     fn clone_volume(&self, _: &OpContext<'_>, _: &CloneVolume<'_>) -> Result<Volume, PoolError> {
         Err(unsupported("clone_volume", self.pool(), "does not clone volumes"))
     }

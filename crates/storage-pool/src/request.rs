@@ -1,4 +1,4 @@
-use strongroom_endpoint_selector::{Declassification, Disk, SnapshotAction, SourceImage};
+use strongroom_endpoint_selector::{ContentDigest, Declassification, Disk, SnapshotAction, SourceImage};
 use strongroom_secret::Passphrase;
 use strongroom_types::{DiskFormat, GuestSize, SnapshotId, TemplateId, VolumeId};
 
@@ -21,19 +21,37 @@ pub struct Template<'a> {
     pub id: Option<&'a TemplateId>,
     /// Where the host that makes the volume finds it. Somebody untrusted may have made it.
     pub image: SourceImage<'a>,
+    /// What a guest reads of it, where that is known. A pool that keeps a copy has a host compare the copy with this before anybody can use it
+    /// ([`CreateDisk::digest`](strongroom_endpoint_selector::CreateDisk)), and keeps none that differs.
+    pub digest: Option<ContentDigest>,
 }
 
 impl<'a> Template<'a> {
     /// An image that the pool keeps under this name, to make more volumes from.
     #[must_use]
     pub fn named(id: &'a TemplateId, image: SourceImage<'a>) -> Self {
-        Self { id: Some(id), image }
+        Self {
+            id: Some(id),
+            image,
+            digest: None,
+        }
     }
 
     /// An image for one volume, of which the pool keeps nothing.
     #[must_use]
     pub fn unnamed(image: SourceImage<'a>) -> Self {
-        Self { id: None, image }
+        Self {
+            id: None,
+            image,
+            digest: None,
+        }
+    }
+
+    /// The same, which is known to hold this.
+    #[must_use]
+    pub fn holding(mut self, digest: Option<ContentDigest>) -> Self {
+        self.digest = digest;
+        self
     }
 }
 

@@ -21,6 +21,9 @@ pub enum ArrayError {
         /// Its size.
         bytes: u64,
     },
+    /// There is a disk of this name that somebody else made.
+    #[error("there is a disk {0} that was not made here")]
+    Foreign(String),
     /// The storage is somebody else's.
     #[error("the storage is that of {0} already")]
     Taken(String),
@@ -117,14 +120,19 @@ impl Array {
         if bytes > free {
             return Err(ArrayError::Full(free));
         }
+        // The note comes first, so that a disk without one is never ours: it stays as it is.
+        let (disk, foreign) = (self.disk(name), || ArrayError::Foreign(name.to_owned()));
+        if fs::symlink_metadata(&disk).is_ok() {
+            return Err(foreign());
+        }
+        self.put_note(name, note)?;
         let making = || {
-            // Without a note a disk is not there, so what may lie here is nobody's.
-            let file = File::create(self.disk(name))?;
+            let file = File::create_new(&disk)?;
             file.set_len(bytes)?;
             file.sync_all()
         };
         making().map_err(failed("make a disk"))?;
-        self.write_note(name, note)
+        self.existing(name)
     }
 
     /// The disk of this name, if there is one.
@@ -137,7 +145,11 @@ impl Array {
             }
             read => read.map_err(failed("read a note"))?,
         };
-        let file = fs::metadata(self.disk(name)).map_err(failed("look at a disk"))?;
+        let file = match fs::metadata(self.disk(name)) {
+            // The note of one that was never made.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            looked => looked.map_err(failed("look at a disk"))?,
+        };
         Ok(Some(Lun {
             bytes: file.len(),
             allocated: file.blocks() * 512,
@@ -152,6 +164,11 @@ impl Array {
 
     /// Puts another note in place of the one that is there.
     pub fn write_note(&self, name: &str, note: &str) -> Result<Lun, ArrayError> {
+        self.put_note(name, note)?;
+        self.existing(name)
+    }
+
+    fn put_note(&self, name: &str, note: &str) -> Result<(), ArrayError> {
         let new = self.directory.join(format!("{name}.note-new"));
         let writing = || {
             let mut file = File::create(&new)?;
@@ -160,8 +177,7 @@ impl Array {
             fs::rename(&new, self.note(name))?;
             File::open(&self.directory)?.sync_all()
         };
-        writing().map_err(failed("write a note"))?;
-        self.existing(name)
+        writing().map_err(failed("write a note"))
     }
 
     /// Makes a disk larger. The size that it has is fine.
@@ -178,10 +194,17 @@ impl Array {
         self.existing(name)
     }
 
-    /// Removes a disk. One that is not there is fine.
+    /// Removes a disk. One that is not there is fine, and one without a note stays: it is somebody else's.
     pub fn remove(&self, name: &str) -> Result<(), ArrayError> {
+        let note = self.note(name);
+        if !note.try_exists().map_err(failed("look at a note"))? {
+            // A storage that went away is not a storage without this disk.
+            return fs::metadata(&self.directory)
+                .map(drop)
+                .map_err(failed("reach the storage"));
+        }
         self.mapped().retain(|(disk, _)| disk != name);
-        for path in [self.note(name), self.disk(name)] {
+        for path in [self.disk(name), note] {
             match fs::remove_file(path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("remove a disk")(e)),
                 _ => {}

@@ -5,9 +5,7 @@ use strongroom_storage_pool::{
     Attachment, Capabilities, CreateVolume, DiskLocation, Encryption, ErrorKind, OpContext, PoolDriver,
     PoolError, PoolUsage, ResizeVolume, Volume, VolumeContent, VolumeKey,
 };
-use strongroom_types::{
-    ByteSize, Capability, DeviceSize, DiskFormat, Geometry, GuestSize, HostId, PoolId, VolumeId,
-};
+use strongroom_types::{ByteSize, DeviceSize, DiskFormat, Geometry, GuestSize, HostId, PoolId, VolumeId};
 
 use crate::array::{Array, ArrayError, Lun};
 use crate::side::{LUKS, Side};
@@ -36,6 +34,7 @@ impl TemplatePool {
     fn failed(&self, operation: &'static str, error: ArrayError) -> PoolError {
         let kind = match error {
             ArrayError::Exists { .. } | ArrayError::Taken(_) => ErrorKind::AlreadyExists,
+            ArrayError::Foreign(_) => ErrorKind::WrongDisk,
             ArrayError::NotFound(_) => ErrorKind::NotFound,
             ArrayError::Full(_) => ErrorKind::NoSpace,
             ArrayError::Smaller(_) => ErrorKind::InvalidRequest,
@@ -123,16 +122,15 @@ impl TemplatePool {
         found.map_err(|e| PoolError::no_host(operation, e))
     }
 
-    /// Has a host that can do this work on the volume, and takes the volume away from it afterwards unless it was there before.
+    /// Has a host do this work on the volume, and takes the volume away from it afterwards unless it was there before.
     fn on_host(
         &self,
         cx: &OpContext<'_>,
         operation: &'static str,
         volume: &VolumeId,
-        able_to: Capability,
+        endpoint: Arc<dyn Endpoint>,
         work: impl FnOnce(&Site<'_>) -> Result<(), PoolError>,
     ) -> Result<(), PoolError> {
-        let endpoint = self.host(cx, operation, Need::any().able_to(able_to))?;
         let (name, host) = (volume.as_str(), endpoint.host().id);
         let attached = self.array.is_mapped(name, host.as_str());
         let path = self
@@ -164,7 +162,10 @@ impl TemplatePool {
     ) -> Result<(), PoolError> {
         match Side::of(key) {
             Side::Plain => Ok(()),
-            side => self.on_host(cx, operation, volume, side.capability(), |site| site.verify(key)),
+            side => {
+                let endpoint = self.host(cx, operation, Need::any().able_to(side.capability()))?;
+                self.on_host(cx, operation, volume, endpoint, |site| site.verify(key))
+            }
         }
     }
 }
@@ -215,45 +216,47 @@ impl PoolDriver for TemplatePool {
         };
         let bytes = self.bytes(CREATE, side, r.guest)?;
         let failed = |e| self.failed(CREATE, e);
-        // What was begun and never finished is begun anew: nobody has used it.
-        if self.find(CREATE, r.volume)?.is_none() {
-            self.array.remove(name).map_err(failed)?;
-        }
-        let mut lun = self
-            .array
-            .allocate(name, bytes, &side.note(false))
-            .map_err(failed)?;
-        match Side::read(&lun.note) {
-            Some((there, true)) if there == side => self.prove(cx, CREATE, r.volume, r.key)?,
-            Some((there, false)) if there == side => {
-                // A blank plain disk is what the storage made. For all else a host is needed.
-                if side == Side::Encrypted || template.is_some() {
-                    self.on_host(cx, CREATE, r.volume, side.capability(), |site| {
-                        if let VolumeKey::Encrypted(key) = r.key {
-                            site.run(FormatDevice::new(r.volume, &site.location, LUKS, key))?;
-                        }
-                        if let Some(template) = template {
-                            site.run(ReplaceContent::new(site.disk(r.key), template.image.into()))?;
-                        }
-                        site.verify(r.key)
-                    })?;
-                }
-                // From here on the volume is there.
-                lun = self.array.write_note(name, &side.note(true)).map_err(failed)?;
-            }
-            _ => {
-                let message = format!(
-                    "volume {} is there already, on the other side of the cipher",
-                    r.volume
-                );
+        if let Some((there, lun)) = self.find(CREATE, r.volume)? {
+            if (there, lun.bytes) != (side, bytes) {
+                let message = format!("there is another volume {} already", r.volume);
                 return Err(self.error(CREATE, ErrorKind::AlreadyExists, &message));
             }
+            self.prove(cx, CREATE, r.volume, r.key)?;
+            return self.seen(CREATE, r.volume, side, &lun);
         }
+        // A blank plain disk is what the storage made. For all else a host is needed, and is there before anything is made.
+        let endpoint = match (side, template) {
+            (Side::Plain, None) => None,
+            _ => Some(self.host(cx, CREATE, Need::any().able_to(side.capability()))?),
+        };
+        // What was begun and never finished is begun anew: nobody has used it.
+        self.array.remove(name).map_err(failed)?;
+        let begun = side.note(false);
+        let lun = self.array.allocate(name, bytes, &begun).map_err(failed)?;
+        if lun.note != begun {
+            let message = format!("somebody else makes volume {} at this moment", r.volume);
+            return Err(self.error(CREATE, ErrorKind::Busy, &message));
+        }
+        if let Some(endpoint) = endpoint {
+            self.on_host(cx, CREATE, r.volume, endpoint, |site| {
+                if let VolumeKey::Encrypted(key) = r.key {
+                    site.run(FormatDevice::new(r.volume, &site.location, LUKS, key))?;
+                }
+                if let Some(template) = template {
+                    site.run(ReplaceContent::new(site.disk(r.key), template.image.into()))?;
+                }
+                site.verify(r.key)
+            })?;
+        }
+        // From here on the volume is there.
+        let lun = self.array.write_note(name, &side.note(true)).map_err(failed)?;
         self.seen(CREATE, r.volume, side, &lun)
     }
 
     fn delete(&self, cx: &OpContext<'_>, volume: &VolumeId) -> Result<(), PoolError> {
         cx.call.check().map_err(|e| self.interrupted("delete", e))?;
+        // Fails for what somebody else made.
+        self.find("delete", volume)?;
         self.array
             .remove(volume.as_str())
             .map_err(|e| self.failed("delete", e))

@@ -57,6 +57,17 @@ pub(crate) struct Size {
     pub(crate) bytes: u64,
 }
 
+#[derive(Serialize)]
+pub(crate) struct Group<'a> {
+    pub(crate) volumes: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Limits {
+    pub(crate) bytes_per_second: Option<u64>,
+    pub(crate) operations_per_second: Option<u64>,
+}
+
 /// A volume as the service sees it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Remote {

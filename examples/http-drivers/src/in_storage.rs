@@ -3,8 +3,8 @@ use std::net::SocketAddr;
 
 use strongroom_endpoint_selector::Protection;
 use strongroom_storage_pool::{
-    Attachment, Capabilities, CreateVolume, Encryption, ErrorKind, OpContext, PoolDriver, PoolError,
-    PoolUsage, ResizeVolume, SnapshotVolume, Volume, VolumeContent, VolumeKey,
+    Attachment, Capabilities, CreateVolume, Encryption, ErrorKind, LimitVolume, OpContext, PoolDriver,
+    PoolError, PoolUsage, ResizeVolume, SnapshotGroup, SnapshotVolume, Volume, VolumeContent, VolumeKey,
 };
 use strongroom_types::{Capability, DiskFormat, HostId, PayloadOffset, PoolId, VolumeId};
 
@@ -59,7 +59,9 @@ impl PoolDriver for InStoragePool {
         capabilities.templates = true;
         capabilities.grow = true;
         capabilities.snapshot_offline = BTreeSet::from([DiskFormat::Raw]);
+        capabilities.snapshot_group = true;
         capabilities.revert = true;
+        capabilities.qos = true;
         capabilities
     }
 
@@ -127,6 +129,24 @@ impl PoolDriver for InStoragePool {
         self.proved(&work, r.volume, r.key)?;
         let remote = work.snapshot(r)?;
         seen(&work, r.volume, &remote, None, PayloadOffset::NONE)
+    }
+
+    fn snapshot_group(&self, cx: &OpContext<'_>, r: &SnapshotGroup<'_>) -> Result<Vec<Volume>, PoolError> {
+        let work = self.work(cx, "snapshot_group");
+        for (volume, key) in r.volumes {
+            self.proved(&work, volume, *key)?;
+        }
+        let taken = work.snapshot_group(r)?;
+        let volumes = r.volumes.iter().zip(&taken);
+        volumes
+            .map(|((volume, _), remote)| seen(&work, volume, remote, None, PayloadOffset::NONE))
+            .collect()
+    }
+
+    fn limit(&self, cx: &OpContext<'_>, r: &LimitVolume<'_>) -> Result<(), PoolError> {
+        let work = self.work(cx, "limit");
+        work.existing(r.volume, &[MEANS])?;
+        work.limit(r)
     }
 
     fn recover(&self, cx: &OpContext<'_>) -> Result<(), PoolError> {

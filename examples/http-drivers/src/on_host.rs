@@ -3,8 +3,8 @@ use std::net::SocketAddr;
 
 use strongroom_endpoint_selector::{FormatDevice, Protection};
 use strongroom_storage_pool::{
-    Attachment, Capabilities, CreateVolume, Encryption, ErrorKind, OpContext, PoolDriver, PoolError,
-    PoolUsage, ResizeVolume, SnapshotVolume, Volume, VolumeContent, VolumeKey,
+    Attachment, Capabilities, CreateVolume, Encryption, ErrorKind, LimitVolume, OpContext, PoolDriver,
+    PoolError, PoolUsage, ResizeVolume, SnapshotGroup, SnapshotVolume, Volume, VolumeContent, VolumeKey,
 };
 use strongroom_types::{
     Capability, DiskFormat, EncryptionFormat, Geometry, GuestSize, HostId, PayloadOffset, PoolId, VolumeId,
@@ -130,7 +130,9 @@ impl PoolDriver for OnHostPool {
         capabilities.templates = true;
         capabilities.grow = true;
         capabilities.snapshot_offline = BTreeSet::from([DiskFormat::Raw]);
+        capabilities.snapshot_group = true;
         capabilities.revert = true;
+        capabilities.qos = true;
         capabilities
     }
 
@@ -208,6 +210,26 @@ impl PoolDriver for OnHostPool {
         let remote = work.snapshot(r)?;
         prove(&work, r.volume, r.key)?;
         side.seen(&work, r.volume, &remote)
+    }
+
+    fn snapshot_group(&self, cx: &OpContext<'_>, r: &SnapshotGroup<'_>) -> Result<Vec<Volume>, PoolError> {
+        let work = self.work(cx, "snapshot_group");
+        let mut sides = Vec::new();
+        for (volume, key) in r.volumes {
+            sides.push(self.expected(&work, volume, *key)?);
+            prove(&work, volume, *key)?;
+        }
+        let taken = work.snapshot_group(r)?;
+        let volumes = r.volumes.iter().zip(&sides).zip(&taken);
+        volumes
+            .map(|(((volume, _), side), remote)| side.seen(&work, volume, remote))
+            .collect()
+    }
+
+    fn limit(&self, cx: &OpContext<'_>, r: &LimitVolume<'_>) -> Result<(), PoolError> {
+        let work = self.work(cx, "limit");
+        work.existing(r.volume, &[ENCRYPTED, PLAIN])?;
+        work.limit(r)
     }
 
     fn recover(&self, cx: &OpContext<'_>) -> Result<(), PoolError> {

@@ -7,8 +7,8 @@ use strongroom_endpoint_selector::{
     Disk, Endpoint, HostAnswer, HostCommand, Need, Protection, ReplaceContent, VerifyDisk,
 };
 use strongroom_storage_pool::{
-    Attachment, DiskLocation, ErrorKind, OpContext, PoolError, PoolUsage, SnapshotAction, SnapshotVolume,
-    Template, Volume, VolumeKey,
+    Attachment, DiskLocation, ErrorKind, LimitVolume, OpContext, PoolError, PoolUsage, SnapshotAction,
+    SnapshotGroup, SnapshotVolume, Template, Volume, VolumeKey,
 };
 use strongroom_types::{
     ByteSize, Call, Capability, DeviceSize, DiskFormat, EncryptionFormat, Geometry, HostId, PayloadOffset,
@@ -16,7 +16,9 @@ use strongroom_types::{
 };
 use ureq::http::Method;
 
-use crate::body::{self, Export, FINISHED, Key, Labels, MEANS, NewVolume, Owner, Remote, Size, Usage};
+use crate::body::{
+    self, Export, FINISHED, Group, Key, Labels, Limits, MEANS, NewVolume, Owner, Remote, Size, Usage,
+};
 use crate::client::{Body, Client, Question};
 
 /// For whom a volume is exported while a driver has a host work on it. Hosts that run guests have a name of another form.
@@ -168,6 +170,25 @@ impl Work<'_> {
             SnapshotAction::Delete => self.ask(&Method::DELETE, &at, &[]),
             SnapshotAction::Restore => self.ask(&Method::POST, &format!("{at}/restore"), &[]),
         }
+    }
+
+    /// What the service says of each volume, in the order of the request.
+    pub(crate) fn snapshot_group(&self, r: &SnapshotGroup<'_>) -> Result<Vec<Remote>, PoolError> {
+        let volumes = r.volumes.iter().map(|(volume, _)| volume.as_str()).collect();
+        self.send(
+            &Method::PUT,
+            &format!("groups/{}", r.snapshot),
+            &Group { volumes },
+        )
+    }
+
+    pub(crate) fn limit(&self, r: &LimitVolume<'_>) -> Result<(), PoolError> {
+        let limits = Limits {
+            bytes_per_second: r.limits.bytes_per_second,
+            operations_per_second: r.limits.operations_per_second,
+        };
+        self.send::<Remote>(&Method::PUT, &format!("volumes/{}/limits", r.volume), &limits)
+            .map(drop)
     }
 
     fn export(&self, volume: &VolumeId, whom: &str) -> Result<DiskLocation, PoolError> {

@@ -32,6 +32,12 @@ struct Owner {
     owner: String,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    volumes: Vec<String>,
+}
+
 /// A status code and what the body says; no body for nothing.
 pub(crate) type Answer = (u16, Option<Value>);
 
@@ -75,6 +81,18 @@ pub(crate) fn answer(
             let volume = storage.get(name)?;
             volume.label(read(body)?)?;
             told(&volume)
+        }
+        (Method::Put, ["volumes", name, "limits"]) => {
+            let volume = storage.get(name)?;
+            volume.limit(read(body)?)?;
+            told(&volume)
+        }
+        (Method::Put, ["groups", snapshot]) => {
+            check_name(snapshot)?;
+            let group: Group = read(body)?;
+            storage.take_group(snapshot, &group.volumes)?;
+            let shown = group.volumes.iter().map(|name| shown(&*storage.get(name)?));
+            Ok((200, Some(shown.collect::<Result<Value, _>>()?)))
         }
         (Method::Put, ["volumes", name, "exports", host]) => {
             check_name(host)?;
@@ -120,6 +138,7 @@ fn shown(volume: &Volume) -> Result<Value, StorageError> {
         "allocated": view.allocated,
         "encrypted": view.record.key.is_some(),
         "labels": view.record.labels,
+        "limits": view.record.limits,
         "snapshots": view.record.snapshots.keys().collect::<Vec<_>>(),
     }))
 }

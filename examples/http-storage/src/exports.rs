@@ -201,10 +201,14 @@ impl Filesystem for Exports {
         if !in_sectors(flags, offset, u64::from(size)) {
             return reply.error(Errno::EINVAL);
         }
-        match self.known(ino).map(|volume| volume.read(offset, size as usize)) {
-            Some(Ok(data)) => reply.data(&data),
-            _ => reply.error(Errno::EIO),
-        }
+        let Some(volume) = self.known(ino) else {
+            return reply.error(Errno::EIO);
+        };
+        let wait = volume.turn(size as usize);
+        after(wait, move || match volume.read(offset, size as usize) {
+            Ok(data) => reply.data(&data),
+            Err(_) => reply.error(Errno::EIO),
+        });
     }
 
     fn write(
@@ -222,11 +226,15 @@ impl Filesystem for Exports {
         if !in_sectors(flags, offset, data.len() as u64) {
             return reply.error(Errno::EINVAL);
         }
-        match self.known(ino).map(|volume| volume.write(offset, data)) {
-            Some(Ok(written)) => reply.written(u32::try_from(written).unwrap_or(u32::MAX)),
-            Some(Err(e)) if e.kind() == std::io::ErrorKind::StorageFull => reply.error(Errno::ENOSPC),
-            _ => reply.error(Errno::EIO),
-        }
+        let Some(volume) = self.known(ino) else {
+            return reply.error(Errno::EIO);
+        };
+        let (wait, data) = (volume.turn(data.len()), data.to_vec());
+        after(wait, move || match volume.write(offset, &data) {
+            Ok(written) => reply.written(u32::try_from(written).unwrap_or(u32::MAX)),
+            Err(e) if e.kind() == std::io::ErrorKind::StorageFull => reply.error(Errno::ENOSPC),
+            Err(_) => reply.error(Errno::EIO),
+        });
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
@@ -258,6 +266,18 @@ impl Filesystem for Exports {
         }
         reply.ok();
     }
+}
+
+/// Does the work when it has its turn. Nobody else waits for it.
+fn after(wait: Duration, work: impl FnOnce() + Send + 'static) {
+    if wait.is_zero() {
+        return work();
+    }
+    // A limit is kept by taking time, so this sleeps.
+    std::thread::spawn(move || {
+        std::thread::sleep(wait);
+        work();
+    });
 }
 
 /// Whether this is what a disk would take. QEMU takes a file on which `O_DIRECT` is not bound to sectors for one of larger units, and

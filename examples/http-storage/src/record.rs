@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::StorageError;
 use crate::key::WrappedKey;
+use crate::limits::Limits;
 
 const NAME: &str = "record.json";
 
@@ -22,6 +23,8 @@ pub(crate) struct Record {
     pub(crate) snapshots: BTreeMap<String, u64>,
     /// The snapshot whose restore was begun. While this says one, the blocks are not to be trusted.
     pub(crate) restoring: Option<String>,
+    #[serde(default)]
+    pub(crate) limits: Limits,
 }
 
 impl Record {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::StorageError;
+use crate::group::{self, GROUP};
 use crate::key::Secret;
 use crate::volume::Volume;
 
@@ -16,6 +17,7 @@ const OWNER: &str = ".owner";
 pub(crate) struct Storage {
     directory: PathBuf,
     volumes: Mutex<BTreeMap<String, Arc<Volume>>>,
+    groups: Mutex<()>,
 }
 
 impl Storage {
@@ -29,18 +31,29 @@ impl Storage {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with(UNFINISHED) {
                 fs::remove_dir_all(entry.path()).map_err(failed())?;
-            } else if !name.starts_with(OWNER) {
+            } else if !name.starts_with(OWNER) && !name.starts_with(GROUP) {
                 volumes.insert(name.clone(), Arc::new(Volume::load(&entry.path(), &name)?));
             }
         }
+        group::finish(directory, |name| volumes.get(name).map(Arc::clone))?;
         Ok(Self {
             directory: directory.to_owned(),
             volumes: Mutex::new(volumes),
+            groups: Mutex::default(),
         })
     }
 
     fn volumes(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Volume>>> {
         self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held by whoever takes a snapshot of a group.
+    pub(crate) fn groups(&self) -> MutexGuard<'_, ()> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Volume>> {

@@ -1,17 +1,22 @@
+mod held;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aes_gcm::Aes256Gcm;
 
 use crate::StorageError;
 use crate::blocks::Blocks;
 use crate::key::{Secret, WrappedKey};
+use crate::limits::{Limits, Pace};
 use crate::record::Record;
 use crate::sparse;
+
+pub(crate) use self::held::Held;
 
 const BLOCKS: &str = "blocks";
 
@@ -34,6 +39,7 @@ struct State {
     exports: BTreeSet<String>,
     open: usize,
     gone: bool,
+    pace: Pace,
 }
 
 /// What there is to tell of a volume.
@@ -58,6 +64,7 @@ impl Volume {
             labels,
             snapshots: BTreeMap::new(),
             restoring: None,
+            limits: Limits::default(),
         };
         let file = open(&directory.join(BLOCKS), true)?;
         let sealed = record.key.is_some();
@@ -93,6 +100,7 @@ impl Volume {
                 exports: BTreeSet::new(),
                 open: 0,
                 gone: false,
+                pace: Pace::default(),
             }),
             closed: Condvar::new(),
         })
@@ -145,6 +153,29 @@ impl Volume {
         record.save(&self.directory)?;
         state.record = record;
         Ok(())
+    }
+
+    /// From now on the volume is this fast at most.
+    pub(crate) fn limit(&self, limits: Limits) -> Result<(), StorageError> {
+        if !limits.is_possible() {
+            let message = "a limit of zero lets nothing through; leave it out for none";
+            return Err(StorageError::Invalid(message.to_owned()));
+        }
+        let mut state = self.state();
+        let record = Record {
+            limits,
+            ..state.record.clone()
+        };
+        record.save(&self.directory)?;
+        state.record = record;
+        Ok(())
+    }
+
+    /// How long an operation of this length has to wait for its turn.
+    pub(crate) fn turn(&self, length: usize) -> Duration {
+        let mut state = self.state();
+        let limits = state.record.limits;
+        state.pace.turn(Instant::now(), limits, length)
     }
 
     /// Makes the volume larger. The size that it has is fine.

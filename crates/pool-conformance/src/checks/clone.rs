@@ -133,7 +133,9 @@ pub(crate) const SOURCE_STAYS: Check = Check::new(
             || "it has another".to_owned(),
             advice,
         )?;
-        bench.delete(&source.id)?;
+        if !bench.put_away(&source.id) {
+            return Err(Stop::NotTested("the source is not deleted".to_owned()));
+        }
         let alone = bench.reads(&id, bench.key(kind, 1), &image)?;
         let seen = || "it has another when the source is deleted".to_owned();
         holds(alone, "the clone has the content", seen, "a clone stands alone")

@@ -49,7 +49,7 @@ fn ciphertext(bench: &Bench) -> Checked {
             let why = format!("the look into the storage does not see the content of {kind} volume");
             return Err(Stop::NotTested(why));
         }
-        bench.delete(&made.id)?;
+        bench.put_away(&made.id);
     }
     Ok(())
 }

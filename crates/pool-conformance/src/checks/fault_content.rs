@@ -35,7 +35,7 @@ pub(crate) const CONTENT: Check = Check::new(
             drop(round.attempt(|cx| bench.driver.create(cx, &request)));
             round.again("create from a template", |cx| bench.driver.create(cx, &request))?;
             reads(bench, &id, bench.key(kind, 0), &image)?;
-            bench.delete(&id)?;
+            bench.put_away(&id);
             done(
                 "forget_template",
                 bench.driver.forget_template(&bench.cx(), &template),
@@ -84,7 +84,8 @@ pub(crate) const FLATTEN: Check = Check::new(
             let flat = round.again("flatten", |cx| bench.driver.flatten(cx, &request))?;
             same("the template", &None, &flat.overlay_of)?;
             reads(bench, &made.id, key, &image)?;
-            bench.delete(&made.id)
+            bench.put_away(&made.id);
+            Ok(())
         })
     },
 );

@@ -1,13 +1,11 @@
-use std::collections::BTreeSet;
-
 use strongroom_storage_pool::{CreateVolume, OpContext, PoolError, Volume, VolumeContent};
 use strongroom_types::VolumeId;
 
 use crate::bench::{Bench, Kind};
 use crate::check::{Check, Needs};
 use crate::checks::fault::{LEFT_BEHIND, each};
-use crate::expect::{done, same};
-use crate::failure::{Checked, Failure, Stop, holds};
+use crate::expect::{done, nothing_new, same};
+use crate::failure::{Checked, Stop, holds};
 use crate::faulty_endpoint::Fault;
 
 fn create(
@@ -41,7 +39,8 @@ pub(crate) const FINISHED: Check = Check::new(
             }
             same("what get says", &finished.guest, &bench.there(&id)?.guest)?;
             opens(bench, &id, kind)?;
-            bench.delete(&id)
+            bench.put_away(&id);
+            Ok(())
         })
     },
 );
@@ -66,7 +65,7 @@ pub(crate) const GIVEN_UP: Check = Check::new(
     Needs::Nothing,
     |bench| {
         let kind = bench.kind()?;
-        let before = listing(bench)?;
+        let before = bench.listing()?.unwrap_or_default();
         each(bench, LEFT_BEHIND, |round| {
             let id = bench.volume()?;
             drop(round.attempt(|cx| create(bench, cx, &id, kind, 0)));
@@ -77,22 +76,11 @@ pub(crate) const GIVEN_UP: Check = Check::new(
             done("create of another volume with the id", other)?;
             bench.delete(&id)?;
             done("recover", bench.driver.recover(&bench.cx()))?;
-            let left: Vec<String> = listing(bench)?.difference(&before).cloned().collect();
-            if left.is_empty() {
-                return Ok(());
-            }
             let advice = "stage work under names that recover knows, and remove them when the work fails";
-            Err(Failure::new("nothing is left in the storage", left.join(", "), advice).into())
+            nothing_new(&before, &bench.listing()?.unwrap_or_default(), advice)
         })
     },
 );
-
-fn listing(bench: &Bench) -> Checked<BTreeSet<String>> {
-    match &bench.site.listing {
-        None => Ok(BTreeSet::new()),
-        Some(list) => list().map_err(|e| Stop::NotTested(format!("the storage cannot be listed: {e}"))),
-    }
-}
 
 pub(crate) const CALL_PASSED_ON: Check = Check::new(
     "a-host-that-hangs-is-left-when-the-caller-says-so",
@@ -105,7 +93,7 @@ pub(crate) const CALL_PASSED_ON: Check = Check::new(
             drop(round.attempt(|cx| create(bench, cx, &id, kind, 0)));
             let not_stopped = bench.plan.not_stopped();
             bench.plan.calm();
-            bench.delete(&id)?;
+            bench.put_away(&id);
             holds(
                 not_stopped.is_none(),
                 "the command ends when the caller gives up",

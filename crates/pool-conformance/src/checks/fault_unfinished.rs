@@ -38,7 +38,7 @@ fn rounds(bench: &Bench, kind: Kind, image: Option<&Image>) -> Checked {
         drop(round.attempt(|cx| bench.driver.create(cx, &request)));
         bench.plan.calm();
         whole_if_found(bench, &id, (kind.format, key), image)?;
-        bench.delete(&id)?;
+        bench.put_away(&id);
         done(
             "forget_template",
             bench.driver.forget_template(&bench.cx(), &template),

@@ -1,3 +1,5 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use strongroom_secret::{Origin, Passphrase};
 use strongroom_storage_pool::{CreateVolume, PoolError, ResizeVolume, VolumeContent, VolumeKey};
 use strongroom_types::{Call, Cancellation};
@@ -18,12 +20,14 @@ pub(crate) const NOT_TOLD: Check = Check::new(
     not_told,
 );
 
+/// A key that is known again wherever it turns up.
+pub(crate) fn key(number: u8) -> Checked<Passphrase> {
+    let text = format!("{CANARY}-{number}-{CANARY}").into_bytes();
+    // As if it had been generated: a host stretches what somebody thought up, for seconds at each open.
+    Passphrase::restore(text.into(), Origin::Generated).map_err(|e| Stop::NotTested(e.to_string()))
+}
+
 fn not_told(bench: &Bench) -> Checked {
-    let key = |number: u8| {
-        let text = format!("{CANARY}-{number}-{CANARY}").into_bytes();
-        // As if it had been generated: a host stretches what somebody thought up, for seconds at each open.
-        Passphrase::restore(text.into(), Origin::Generated).map_err(|e| Stop::NotTested(e.to_string()))
-    };
     let (own, other) = (key(1)?, key(2)?);
     let mut texts = Vec::new();
     for kind in bench.encrypted() {
@@ -58,7 +62,7 @@ fn not_told(bench: &Bench) -> Checked {
         texts.extend(text(grow(&other)));
         let at = done("attach", bench.driver.attach(&bench.cx(), &id, &bench.host))?;
         texts.push(format!("{at:?}"));
-        bench.delete(&id)?;
+        bench.put_away(&id);
         texts.extend(text(grow(&own)));
     }
     texts.push(format!("{:?}", bench.driver));
@@ -78,12 +82,14 @@ fn not_told(bench: &Bench) -> Checked {
     }
 }
 
-/// How a key looks in a text: as it is, as a list of bytes, in hexadecimal.
-fn forms() -> [String; 3] {
+/// How a key looks in a text: as it is, as a list of bytes, in hexadecimal, in base64.
+pub(crate) fn forms() -> [String; 4] {
     let bytes = CANARY.as_bytes();
     let list: Vec<_> = bytes.iter().map(ToString::to_string).collect();
     let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    [CANARY.to_owned(), list.join(", "), hex]
+    // Its length is a multiple of three, so that what follows it changes nothing of it.
+    let base64 = STANDARD.encode(CANARY);
+    [CANARY.to_owned(), list.join(", "), hex, base64]
 }
 
 /// All that an error says of itself.

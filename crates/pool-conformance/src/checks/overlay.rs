@@ -110,7 +110,9 @@ pub(crate) const IN_USE: Check = Check::new(
             seen,
             "remove nothing that is in use",
         )?;
-        bench.delete(&made.id)?;
+        if !bench.put_away(&made.id) {
+            return Err(Stop::NotTested("the overlay is not deleted".to_owned()));
+        }
         done("forget_template", forget())
     },
 );

@@ -21,7 +21,7 @@ pub(crate) const UNCHANGING: Check = Check::new(
         let (pool, before) = (bench.driver.pool().clone(), bench.driver.capabilities());
         let kind = bench.kind()?;
         let made = bench.make(kind)?;
-        bench.delete(&made.id)?;
+        bench.put_away(&made.id);
         same("the name of the pool", &pool, bench.driver.pool())?;
         same("the capabilities", &before, &bench.driver.capabilities())
     },

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot make its input has failed")]
 
+mod cleaning;
 mod endpoint;
 mod faulty;
 mod lying_guest;
@@ -9,6 +10,7 @@ mod mutant;
 mod mutants_of_content;
 mod mutants_of_faults;
 mod mutants_of_pools;
+mod mutants_of_snapshots;
 mod mutants_of_volumes;
 mod on_host;
 mod report;
@@ -16,3 +18,4 @@ mod site;
 mod sound;
 mod table;
 mod unfinished;
+mod widened;

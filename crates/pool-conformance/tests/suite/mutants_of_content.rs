@@ -22,6 +22,10 @@ pub(crate) fn blank(
     d.create(cx, &request)
 }
 
+fn taken() -> PoolError {
+    error(ErrorKind::AlreadyExists, "it is there")
+}
+
 /// A blank volume in place of this one.
 fn emptied(
     d: &dyn PoolDriver,
@@ -52,7 +56,7 @@ pub(crate) const TABLE: &[(&str, Spoil)] = &[
     }),
     ("clone-again-is-the-same-volume", |m| {
         m.faults.clone_volume = Some(Arc::new(|d, _, cx, r| match there(d, cx, r.volume) {
-            Some(_) => Err(error(ErrorKind::AlreadyExists, "it is there")),
+            Some(_) => Err(d.clone_volume(cx, r).err().unwrap_or_else(taken)),
             None => d.clone_volume(cx, r),
         }));
     }),

@@ -63,6 +63,7 @@ fn a_driver_that_has_a_host_do_everything_passes_through_every_fault() {
         [
             "storage-of-another-pool-is-refused",
             "encryption-is-refused-where-there-is-none",
+            "no-key-is-in-the-storage",
             "clone-with-a-shared-key-opens-with-it",
             "limits-again-are-fine",
         ]

@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use strongroom_pool_conformance::{checks, run};
 
 use crate::mutant::{Mutant, Spoil};
-use crate::{mutants_of_content, mutants_of_faults, mutants_of_pools, mutants_of_volumes};
+use crate::{
+    mutants_of_content, mutants_of_faults, mutants_of_pools, mutants_of_snapshots, mutants_of_volumes,
+};
 
 fn table() -> BTreeMap<&'static str, Spoil> {
-    let parts: [&[(&'static str, Spoil)]; 4] = [
+    let parts: [&[(&'static str, Spoil)]; 5] = [
         mutants_of_pools::TABLE,
         mutants_of_volumes::TABLE,
         mutants_of_content::TABLE,
         mutants_of_faults::TABLE,
+        mutants_of_snapshots::TABLE,
     ];
     let all: Vec<_> = parts.concat();
     let table: BTreeMap<_, _> = all.iter().copied().collect();

@@ -174,10 +174,7 @@ fn a_format_or_a_template_that_the_pool_does_not_have_is_refused() {
     let site = Site::new(pool().with_capabilities(Capabilities::none()));
     let refusal = site.create("v", MIB, DiskFormat::Qcow2, VolumeKey::Plain);
     refused(refusal, ErrorKind::Unsupported, &["qcow2"]);
-    let source = SourceImage {
-        path: Path::new("/templates/t"),
-        format: DiskFormat::Raw,
-    };
+    let source = SourceImage::new(Path::new("/templates/t"), DiskFormat::Raw);
     let from = VolumeContent::Template(Template::unnamed(source));
     let id = volume("v");
     let request = CreateVolume::new(&id, guest(MIB), DiskFormat::Raw, VolumeKey::Plain, from);

@@ -1,6 +1,7 @@
 //! The driver against every sentence of its contract.
 #![cfg(test)]
 
+mod refusals;
 mod site;
 
 #[test]

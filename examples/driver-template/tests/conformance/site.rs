@@ -24,7 +24,7 @@ pub(crate) fn of(directory: &Path) -> Result<Site, Box<dyn Error>> {
     agent.reach(pool.clone());
     let storage = directory.join("storage");
     std::fs::create_dir_all(&storage)?;
-    let listed = storage.clone();
+    let (listed, searched) = (storage.clone(), storage.clone());
     // Each time a new driver on the same storage, as after a restart.
     let driver_of = move |pool: PoolId| {
         let storage = storage.clone();
@@ -38,6 +38,7 @@ pub(crate) fn of(directory: &Path) -> Result<Site, Box<dyn Error>> {
     Ok(Site::new(driver_of(pool))
         .with_other_pool(driver_of(other))
         .with_listing(move || names(&listed))
+        .with_storage(move || Ok(vec![searched.clone()]))
         .with_host(Arc::new(agent)))
 }
 

@@ -32,6 +32,8 @@ fn node(scratch: &Path) -> Arc<dyn Endpoint> {
 /// What lies in the directory of the service for a volume: what a thief of its disks would have.
 fn with_stored(site: Site, directory: &Path) -> Site {
     let (volumes, listed) = (directory.join("volumes"), directory.join("volumes"));
+    let searched = volumes.clone();
+    let site = site.with_storage(move || Ok(vec![searched.clone()]));
     let site = site.with_listing(move || {
         let entries = std::fs::read_dir(&listed)?;
         entries

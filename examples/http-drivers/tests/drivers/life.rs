@@ -1,4 +1,6 @@
-use strongroom_storage_pool::{ErrorKind, SnapshotAction};
+use std::time::{Duration, Instant};
+
+use strongroom_storage_pool::{ErrorKind, LimitVolume, QosLimits, SnapshotAction};
 
 use crate::site::{MIB, both, id, template};
 
@@ -56,5 +58,24 @@ fn volumes_outlive_the_service_and_their_keys_do_not() {
             site.create("vol", 1, site.encrypted()).unwrap();
         }
         assert!(site.reads("vol", FIRST), "{:?}", site.driver);
+    }
+}
+
+#[test]
+fn a_volume_with_a_limit_is_written_no_faster() {
+    for site in both() {
+        site.create("v", 1, site.encrypted()).unwrap();
+        let (id, mut limits) = (id("v"), QosLimits::default());
+        limits.bytes_per_second = Some(MIB / 2);
+        let request = LimitVolume::new(&id, limits);
+        site.driver.limit(&site.cx(), &request).unwrap();
+        let begun = Instant::now();
+        site.write("v", "content");
+        // A host writes at most 128 KiB at once to a FUSE file, and waits for all but the last of it.
+        assert!(
+            begun.elapsed() >= Duration::from_millis(1500),
+            "{:?}",
+            begun.elapsed()
+        );
     }
 }
