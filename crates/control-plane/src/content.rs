@@ -15,6 +15,8 @@ pub struct TemplateImage {
     pub path: PathBuf,
     /// Its format. It is said, never probed.
     pub format: DiskFormat,
+    /// A raw image that begins as another format does is meant as it is.
+    pub opaque: bool,
 }
 
 impl TemplateImage {
@@ -24,6 +26,7 @@ impl TemplateImage {
         Self {
             path: path.into(),
             format,
+            opaque: false,
         }
     }
 }

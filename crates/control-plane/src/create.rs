@@ -81,6 +81,8 @@ impl ControlPlane {
     /// [`Pool`](ControlPlaneError::Pool) or
     /// [`NoHost`](ControlPlaneError::NoHost) when only one could have it,
     /// [`Changed`](ControlPlaneError::Changed) when the digest was to be checked and is another,
+    /// [`TemplateChanged`](ControlPlaneError::TemplateChanged) when the image of the template is not what it was and the pool has no
+    /// copy of what it was, [`Claims`](ControlPlaneError::Claims),
     /// [`TemplateGoing`](ControlPlaneError::TemplateGoing).
     pub fn create_volume(&self, call: &Call, new: &NewVolume) -> Result<VolumeRecord, ControlPlaneError> {
         let source = self.source(&new.content)?;
@@ -161,17 +163,19 @@ impl ControlPlane {
             call,
             &plan,
             |key| {
-                let request = CreateVolume::new(
-                    &record.disk,
-                    record.guest,
-                    record.format,
-                    key.for_driver(),
-                    source.content(),
-                );
-                candidate
-                    .driver
-                    .create(&self.context(call), &request)
-                    .map_err(pool::failed(&record.pool, format!("create volume {id}")))
+                self.fill(call, record, source, |content| {
+                    let request = CreateVolume::new(
+                        &record.disk,
+                        record.guest,
+                        record.format,
+                        key.for_driver(),
+                        content,
+                    );
+                    candidate
+                        .driver
+                        .create(&self.context(call), &request)
+                        .map_err(pool::failed(&record.pool, format!("create volume {id}")))
+                })
             },
             |job, made| {
                 if new.check_digest {

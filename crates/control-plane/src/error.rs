@@ -92,7 +92,8 @@ pub enum ControlPlaneError {
     },
     /// The work would lose the volume's snapshots, or what they need, and nobody said that it may.
     #[error(
-        "volume {volume} has {count} snapshots, which cannot be kept when it is to {job}; remove them first, or ask for their loss"
+        "volume {volume} has {count} snapshots, which cannot be kept when it is to {job}; delete them first{}",
+        if *.may_be_lost { ", or say that they may be lost" } else { "" }
     )]
     SnapshotsInTheWay {
         /// The volume.
@@ -101,6 +102,8 @@ pub enum ControlPlaneError {
         count: usize,
         /// What was to be done.
         job: &'static str,
+        /// Whether whoever asks may say that they are to be lost.
+        may_be_lost: bool,
     },
     /// The volume stands alone: there is nothing to flatten.
     #[error("volume {volume} depends on no template")]
@@ -115,6 +118,61 @@ pub enum ControlPlaneError {
         template: TemplateId,
         /// Every one of them.
         volumes: Vec<VolumeId>,
+    },
+    /// Volumes are of the offering or in the pool.
+    #[error("{what} {id} has volumes: {}; delete them first, or move them to another pool", names(.volumes))]
+    InUse {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its id.
+        id: String,
+        /// Every one of them.
+        volumes: Vec<VolumeId>,
+    },
+    /// The image of a template does not hold any more what it did when the template was added.
+    #[error(
+        "the image {path:?} of template {template} does not hold what was recorded when it was added: {change}; put the \
+         recorded content back, or add the image as another template"
+    )]
+    TemplateChanged {
+        /// The template.
+        template: TemplateId,
+        /// Its image.
+        path: PathBuf,
+        /// The difference.
+        change: String,
+    },
+    /// Somebody writes to an image while it is read.
+    #[error("the image {path:?} {change} while it was read; try again when nobody writes to it")]
+    Changing {
+        /// The image.
+        path: PathBuf,
+        /// What happened to it.
+        change: String,
+    },
+    /// A template is larger than whoever adds it allows.
+    #[error(
+        "the image {path:?} has {size} bytes for its guest, more than the {limit} that a template may have here; reading it from \
+         end to end takes as long as that is long, so say a larger limit when it is meant"
+    )]
+    TooLarge {
+        /// The image.
+        path: PathBuf,
+        /// What its guest would see, in bytes.
+        size: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// A raw image begins as a file of another format does.
+    #[error(
+        "the image {path:?} is said to be raw and begins as {claims} does, so its guest would read the {claims} file itself, \
+         ciphertext if that is encrypted; say the format that it has, or that its bytes are meant as they are"
+    )]
+    Claims {
+        /// The image.
+        path: PathBuf,
+        /// The format that its first bytes claim.
+        claims: &'static str,
     },
     /// The template's removal has begun.
     #[error("template {template} is being removed; finish that and add it anew")]

@@ -46,21 +46,22 @@ impl ControlPlane {
         Ok(record)
     }
 
-    /// Refuses to lose snapshots that nobody said may be lost.
+    /// Refuses to lose snapshots that nobody said may be lost. `None`: there is no way to say it.
     pub(crate) fn refuse_losing_snapshots(
         &self,
         volume: &VolumeRecord,
-        lose: bool,
+        lose: Option<bool>,
         job: &'static str,
     ) -> Result<(), ControlPlaneError> {
         let count = self.snapshots(&volume.id)?.len();
-        if lose || count == 0 {
+        if lose == Some(true) || count == 0 {
             return Ok(());
         }
         Err(ControlPlaneError::SnapshotsInTheWay {
             volume: volume.id.clone(),
             count,
             job,
+            may_be_lost: lose.is_some(),
         })
     }
 

@@ -31,7 +31,7 @@ impl ControlPlane {
         if record.template.is_none() {
             return Err(ControlPlaneError::StandsAlone { volume: id.clone() });
         }
-        self.refuse_losing_snapshots(&record, false, "be flattened")?;
+        self.refuse_losing_snapshots(&record, None, "be flattened")?;
         let driver = self.driver_of(call, &record)?;
         if !driver.capabilities().overlays.contains(&record.format) {
             return Err(ControlPlaneError::Unsupported {

@@ -13,6 +13,7 @@ use strongroom_types::{
 use crate::content::absolute;
 use crate::digest::{digest_of, same};
 use crate::host_work::{capability, odd_answer, run};
+use crate::image::refuse_claims;
 use crate::job::Work;
 use crate::making::Plan;
 use crate::placement::{Candidate, Filling, Wish};
@@ -37,6 +38,8 @@ pub struct NewImport<'a> {
     pub pool: Option<PoolId>,
     /// Read the image and the volume once more and compare their digests.
     pub check_digest: bool,
+    /// A raw image that begins as another format does is meant as it is: its guest reads that file itself.
+    pub opaque: bool,
 }
 
 impl fmt::Debug for NewImport<'_> {
@@ -61,6 +64,7 @@ impl NewImport<'_> {
             id: None,
             pool: None,
             check_digest: false,
+            opaque: false,
         }
     }
 
@@ -76,13 +80,14 @@ impl ControlPlane {
     /// Makes a volume with the content of an image file, encrypted or plain. The volume has a key of its own from the beginning, so
     /// that neither the image's passphrase nor its header opens it. The image stays as it is.
     ///
-    /// An image without a passphrase has to be plain: one that is encrypted is refused. For what an error or a kill leaves,
+    /// An image without a passphrase has to be plain: one that is encrypted is refused, and so is one that is said to be raw and begins as
+    /// another format does, because that is more often a slip than a disk, unless it is said to be [opaque](NewImport::opaque). For what an error or a kill leaves,
     /// [`create_volume`](Self::create_volume) says it.
     ///
     /// # Errors
     /// As for [`create_volume`](Self::create_volume); [`Host`](ControlPlaneError::Host) and [`Pool`](ControlPlaneError::Pool) also when
     /// the image is not what it is said to be, or the passphrase does not open it;
-    /// [`Changed`](ControlPlaneError::Changed).
+    /// [`Claims`](ControlPlaneError::Claims), [`Changed`](ControlPlaneError::Changed).
     pub fn import_volume(&self, call: &Call, new: &NewImport<'_>) -> Result<VolumeRecord, ControlPlaneError> {
         absolute(&new.path)?;
         let id = new.id.clone().unwrap_or_else(VolumeId::random);
@@ -116,6 +121,7 @@ impl ControlPlane {
         let endpoint = self.host_that([&candidate.pool], abilities, &action)?;
         let location = DiskLocation::file(&new.path);
         let facts = look(endpoint.as_ref(), call, &action, &location, new)?;
+        refuse_claims(&new.path, &facts, new.opaque)?;
         let disk = Disk::new(&location, new.format, new.protection(facts.encryption));
         let content = match new.key {
             Some(_) => VolumeContent::Copy(disk),

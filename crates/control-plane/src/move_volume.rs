@@ -61,7 +61,7 @@ impl ControlPlane {
                 format,
             });
         }
-        self.refuse_losing_snapshots(&volume, new.lose_snapshots, "be moved")?;
+        self.refuse_losing_snapshots(&volume, Some(new.lose_snapshots), "be moved")?;
         self.driver_of(call, &volume)?;
         let encrypt = volume.encryption.is_some();
         let wish = Wish {

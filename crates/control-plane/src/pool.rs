@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, Row};
 use strongroom_storage_pool::{Capabilities, PoolDriver, PoolError, PoolUsage};
-use strongroom_types::{Call, PoolId};
+use strongroom_types::{Call, InstallationId, PoolId};
 
 use crate::driver_guard::{self, GuardedDriver};
 use crate::row::{Failure, RowName, is_constraint};
@@ -38,6 +38,11 @@ forward!(&D, Box<D>, Arc<D>);
 pub(crate) struct OpenPools(Mutex<BTreeMap<PoolId, Arc<GuardedDriver>>>);
 
 impl OpenPools {
+    /// The driver of a pool that is no more.
+    pub(crate) fn forget(&self, pool: &PoolId) {
+        self.map().remove(pool);
+    }
+
     fn map(&self) -> MutexGuard<'_, BTreeMap<PoolId, Arc<GuardedDriver>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,15 +86,20 @@ pub struct PoolRecord {
     pub kind: String,
     /// What the driver needs to know.
     pub settings: BTreeMap<String, String>,
+    /// The installation whose pool it is: that of the database, made up once. Two installations may have a pool of one name.
+    pub installation: InstallationId,
 }
 
-type Stored = (String, String, String);
+/// With a condition or an order behind it.
+const SELECT: &str = "SELECT id, kind, settings, (SELECT id FROM installation) FROM pools";
+
+type Stored = (String, String, String, String);
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
 }
 
-fn record((id, kind, settings): Stored) -> Result<PoolRecord, Failure> {
+fn record((id, kind, settings, installation): Stored) -> Result<PoolRecord, Failure> {
     let row = RowName {
         table: "pools",
         id: &id,
@@ -97,6 +107,7 @@ fn record((id, kind, settings): Stored) -> Result<PoolRecord, Failure> {
     Ok(PoolRecord {
         kind,
         settings: row.json("settings", &settings)?,
+        installation: row.parse("installation", &installation)?,
         id: row.parse("id", &id)?,
     })
 }
@@ -108,8 +119,8 @@ fn unknown(id: &PoolId) -> ControlPlaneError {
     }
 }
 
-fn get(connection: &Connection, id: &PoolId) -> Result<PoolRecord, Failure> {
-    let mut statement = connection.prepare_cached("SELECT id, kind, settings FROM pools WHERE id = ?1")?;
+pub(crate) fn get(connection: &Connection, id: &PoolId) -> Result<PoolRecord, Failure> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
     let mut rows = statement.query([id.as_str()])?;
     match rows.next()? {
         Some(row) => record(stored(row)?),
@@ -141,6 +152,7 @@ impl ControlPlane {
             id: new.id.clone(),
             kind: new.kind.clone(),
             settings: new.settings.clone(),
+            installation: self.installation()?,
         };
         if self.pools()?.iter().any(|p| p.id == new.id) {
             return Err(taken());
@@ -171,14 +183,28 @@ impl ControlPlane {
         Ok(record)
     }
 
+    /// The name of this installation, by which its pools are told from those of others. It was made up with the database.
+    ///
+    /// # Errors
+    /// [`ControlPlaneError::Store`], [`ControlPlaneError::DamagedRow`].
+    pub fn installation(&self) -> Result<InstallationId, ControlPlaneError> {
+        self.read("read the name of the installation", |connection| {
+            let id: String = connection.query_row("SELECT id FROM installation", [], |row| row.get(0))?;
+            let row = RowName {
+                table: "installation",
+                id: &id,
+            };
+            Ok(row.parse("id", &id)?)
+        })
+    }
+
     /// Every pool, by id.
     ///
     /// # Errors
     /// [`ControlPlaneError::Store`], [`ControlPlaneError::DamagedRow`].
     pub fn pools(&self) -> Result<Vec<PoolRecord>, ControlPlaneError> {
         self.read("list pools", |connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT id, kind, settings FROM pools ORDER BY id")?;
+            let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY id"))?;
             let rows: Vec<_> = statement
                 .query_map([], stored)?
                 .collect::<rusqlite::Result<_>>()?;
@@ -237,8 +263,7 @@ impl ControlPlane {
     /// is tried again at the next start.
     pub(crate) fn prepare_old_pools(&self, call: &Call) -> Result<(), ControlPlaneError> {
         let old = self.read("list pools that are not prepared", |connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT id, kind, settings FROM pools WHERE prepared = 0")?;
+            let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE prepared = 0"))?;
             let rows: Vec<_> = statement
                 .query_map([], stored)?
                 .collect::<rusqlite::Result<_>>()?;

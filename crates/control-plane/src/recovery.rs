@@ -236,10 +236,7 @@ impl ControlPlane {
                 Ok(Settled::Finished)
             }
             Work::ReplaceContent { path, format } => {
-                let source = SourceImage {
-                    path: Path::new(path),
-                    format: *format,
-                };
+                let source = SourceImage::new(Path::new(path), *format);
                 self.overwrite(call, job, &record, &source)?;
                 Ok(Settled::Finished)
             }

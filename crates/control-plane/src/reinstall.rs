@@ -54,7 +54,7 @@ impl ControlPlane {
         let source = self.source(&new.content)?;
         let _claim = self.claims.take(&new.volume)?;
         let volume = self.ready_volume(&new.volume)?;
-        self.refuse_losing_snapshots(&volume, new.lose_snapshots, "be reinstalled")?;
+        self.refuse_losing_snapshots(&volume, Some(new.lose_snapshots), "be reinstalled")?;
         self.driver_of(call, &volume)?;
         let wish = Wish {
             encrypt: volume.encryption.is_some(),
@@ -81,20 +81,22 @@ impl ControlPlane {
             call,
             &plan,
             |key| {
-                let request = CreateVolume::new(
-                    &record.disk,
-                    record.guest,
-                    record.format,
-                    key.for_driver(),
-                    source.content(),
-                );
-                candidate
-                    .driver
-                    .create(&self.context(call), &request)
-                    .map_err(pool::failed(
-                        &record.pool,
-                        format!("make a new disk for volume {}", volume.id),
-                    ))
+                self.fill(call, record, &source, |content| {
+                    let request = CreateVolume::new(
+                        &record.disk,
+                        record.guest,
+                        record.format,
+                        key.for_driver(),
+                        content,
+                    );
+                    candidate
+                        .driver
+                        .create(&self.context(call), &request)
+                        .map_err(pool::failed(
+                            &record.pool,
+                            format!("make a new disk for volume {}", volume.id),
+                        ))
+                })
             },
             |job, made| {
                 self.prove_next_disk(call, made)?;

@@ -67,7 +67,7 @@ impl ControlPlane {
             });
         }
         // A snapshot inside the disk has the size of its time, and a tool cannot cut the disk under it.
-        self.refuse_losing_snapshots(&record, false, "be shrunk")?;
+        self.refuse_losing_snapshots(&record, None, "be shrunk")?;
         self.resize(call, record, to, Way::Shrink)
     }
 

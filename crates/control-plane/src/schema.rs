@@ -8,7 +8,7 @@ pub(crate) const COMPONENT: &str = "control-plane";
 /// A volume is encrypted exactly when it has a passphrase, and then its LUKS is known: one check in the table, from the moment
 /// of allocation on. There is no column for the state of a volume: a volume that has a job is in the state that the job says,
 /// and one that has none is ready. A volume has at most one job.
-pub(crate) const STEPS: [&str; 3] = [
+pub(crate) const STEPS: [&str; 4] = [
     "
     CREATE TABLE hosts (
         id TEXT PRIMARY KEY,
@@ -171,5 +171,15 @@ pub(crate) const STEPS: [&str; 3] = [
     CREATE INDEX jobs_by_template ON jobs (template);
     CREATE INDEX snapshots_by_passphrase ON snapshots (passphrase);
     CREATE INDEX header_backups_by_volume ON header_backups (volume);
+",
+    // Which file a template's image was when it was read. The installation has a name, and every pool is marked with it once more.
+    "
+    ALTER TABLE templates ADD COLUMN stamp TEXT;
+    CREATE TABLE installation (
+        id TEXT NOT NULL,
+        one INTEGER PRIMARY KEY DEFAULT 1 CHECK (one = 1)
+    ) STRICT;
+    INSERT INTO installation (id) VALUES (lower(hex(randomblob(16))));
+    UPDATE pools SET prepared = 0;
 ",
 ];

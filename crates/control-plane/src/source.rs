@@ -1,10 +1,15 @@
 //! What a new disk is to hold, apart from copies of other disks.
 
-use strongroom_storage_pool::{SourceImage, Template, VolumeContent};
-use strongroom_types::{Call, TemplateId};
+use std::sync::Arc;
+
+use strongroom_endpoint_selector::{ContentDigest, Endpoint, FileStamp};
+use strongroom_storage_pool::{ErrorKind, SourceImage, Template, Volume, VolumeContent};
+use strongroom_types::{Call, Capability, TemplateId};
 
 use crate::content::{TemplateImage, absolute};
 use crate::digest::same;
+use crate::host_work::capability;
+use crate::image::{Image, refuse_claims};
 use crate::placement::Filling;
 use crate::{ControlPlane, ControlPlaneError, TemplateRecord, VolumeRecord, template_table};
 
@@ -37,14 +42,14 @@ pub(crate) enum Source<'a> {
 
 impl Source<'_> {
     /// What the pool is asked for.
-    pub(crate) fn content(&self) -> VolumeContent<'_> {
+    fn content(&self, stamp: Option<FileStamp>) -> VolumeContent<'_> {
         match self {
             Self::Blank => VolumeContent::Blank,
             Self::Image(image) => {
                 VolumeContent::Template(Template::unnamed(SourceImage::new(&image.path, image.format)))
             }
-            Self::Template(template) => VolumeContent::Template(named(template)),
-            Self::Overlay(template) => VolumeContent::Overlay(named(template)),
+            Self::Template(template) => VolumeContent::Template(named(template, stamp)),
+            Self::Overlay(template) => VolumeContent::Overlay(named(template, stamp)),
         }
     }
 
@@ -74,8 +79,19 @@ impl Source<'_> {
     }
 }
 
-fn named(template: &TemplateRecord) -> Template<'_> {
-    Template::named(&template.id, SourceImage::new(&template.path, template.format))
+fn named(template: &TemplateRecord, stamp: Option<FileStamp>) -> Template<'_> {
+    let image = SourceImage::new(&template.path, template.format).stamped(stamp);
+    Template::named(&template.id, image).holding(known(template))
+}
+
+/// The digest that is recorded of a template.
+fn known(template: &TemplateRecord) -> Option<ContentDigest> {
+    let mut sha256 = [0; 32];
+    let digits = template.sha256.as_bytes().chunks(2);
+    for (byte, digits) in sha256.iter_mut().zip(digits) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(ContentDigest::new(sha256, template.size))
 }
 
 impl ControlPlane {
@@ -95,6 +111,103 @@ impl ControlPlane {
             NewContent::Template(id) => Source::Template(template(id)?),
             NewContent::Overlay(id) => Source::Overlay(template(id)?),
         })
+    }
+
+    /// Has `make` make a disk that holds this, and of a template only what was recorded of it. An image that is another file than
+    /// when it was last read is read once more: it still holds the same, or no disk is made from it.
+    pub(crate) fn fill(
+        &self,
+        call: &Call,
+        record: &VolumeRecord,
+        source: &Source<'_>,
+        make: impl Fn(VolumeContent<'_>) -> Result<Volume, ControlPlaneError>,
+    ) -> Result<Volume, ControlPlaneError> {
+        if let Source::Image(image) = source {
+            let action = format!("read {}", image.path.display());
+            let endpoint = self.reader(record, &action)?;
+            let looked = Image {
+                endpoint: endpoint.as_ref(),
+                call,
+                action: &action,
+                path: &image.path,
+                format: image.format,
+            };
+            match looked.look() {
+                // Whoever copies it says that it is not there.
+                Err(error) if error.kind() == Some(ErrorKind::NotFound) => {}
+                facts => refuse_claims(&image.path, &facts?, image.opaque)?,
+            }
+        }
+        let Some(template) = source.template() else {
+            return make(source.content(None));
+        };
+        let known = match template.stamp {
+            // An earlier version added it. A pool may have what it needs of an image that is not there any more.
+            None => match self.read_again(call, record, template) {
+                Err(error) if error.kind() == Some(ErrorKind::NotFound) => None,
+                read => read?,
+            },
+            known => known,
+        };
+        match make(source.content(known)) {
+            Err(error) if error.kind() == Some(ErrorKind::UntrustedImage) => {
+                let stamp = self.read_again(call, record, template)?;
+                if stamp == known {
+                    return Err(error);
+                }
+                make(source.content(stamp))
+            }
+            made => made,
+        }
+    }
+
+    fn reader(&self, record: &VolumeRecord, action: &str) -> Result<Arc<dyn Endpoint>, ControlPlaneError> {
+        let abilities = [
+            Capability::PlainImages,
+            capability(record.format, record.encryption),
+        ];
+        self.host_that([&record.pool], abilities, action)
+    }
+
+    /// Reads a template's image from end to end, and records which file it is now if it still holds what it did.
+    fn read_again(
+        &self,
+        call: &Call,
+        record: &VolumeRecord,
+        template: &TemplateRecord,
+    ) -> Result<Option<FileStamp>, ControlPlaneError> {
+        let action = format!("read template {} again", template.id);
+        tracing::debug!(template = %template.id, "its image is another file than it was: read it again");
+        let endpoint = self.reader(record, &action)?;
+        let image = Image {
+            endpoint: endpoint.as_ref(),
+            call,
+            action: &action,
+            path: &template.path,
+            format: template.format,
+        };
+        let changed = |change: String| ControlPlaneError::TemplateChanged {
+            template: template.id.clone(),
+            path: template.path.clone(),
+            change,
+        };
+        let facts = image.look()?;
+        if template.stamp.is_none() && facts.stamp.is_none() {
+            return Ok(None);
+        }
+        if facts.guest != template.size {
+            let (now, then) = (facts.guest.get(), template.size.get());
+            return Err(changed(format!("its guest sees {now} bytes, not {then}")));
+        }
+        let digest = image.digest(facts.stamp)?.to_string();
+        if digest != template.sha256 {
+            let then = &template.sha256;
+            return Err(changed(format!("its SHA-256 is {digest}, not {then}")));
+        }
+        self.transact("record which file a template is", |transaction| {
+            template_table::set_stamp(transaction, &template.id, facts.stamp)
+        })?;
+        Ok(facts.stamp)
     }
 
     /// Reads a new volume back and compares it with the digest that its template had when it was added.

@@ -1,12 +1,10 @@
 use std::path::PathBuf;
 
-use strongroom_endpoint_selector::{DiskLocation, HostAnswer, InspectDisk, Need, Protection};
-use strongroom_storage_pool::Disk;
-use strongroom_types::{Call, Capability, DiskFormat, GuestSize, TemplateId};
+use strongroom_endpoint_selector::{FileStamp, Need};
+use strongroom_types::{ByteSize, Call, Capability, DiskFormat, GuestSize, TemplateId};
 
 use crate::content::absolute;
-use crate::digest::digest_of;
-use crate::host_work::{odd_answer, run};
+use crate::image::{Image, refuse_claims};
 use crate::{ControlPlane, ControlPlaneError, pool, template_table};
 
 /// A template that is to be added.
@@ -19,16 +17,27 @@ pub struct NewTemplate {
     pub path: PathBuf,
     /// The image's format. It is said, never probed.
     pub format: DiskFormat,
+    /// The most that its guest may see. [`LARGEST_TEMPLATE`] at first.
+    pub largest: ByteSize,
+    /// A raw image that begins as another format does is meant as it is.
+    pub opaque: bool,
 }
 
+/// The most that the guest of a template may see, unless it is said otherwise: 256 GiB. A template is read from end to end when it is
+/// added, holes included, which at the 1 to 2 GiB a second of SHA-256 with the processor's own instructions takes a few minutes. An
+/// image of a few kilobytes can say that it has 64 TiB.
+pub const LARGEST_TEMPLATE: ByteSize = ByteSize::gib(256);
+
 impl NewTemplate {
-    /// A template with all there is to know of it.
+    /// A template of at most [`LARGEST_TEMPLATE`].
     #[must_use]
     pub fn new(id: TemplateId, path: impl Into<PathBuf>, format: DiskFormat) -> Self {
         Self {
             id,
             path: path.into(),
             format,
+            largest: LARGEST_TEMPLATE,
+            opaque: false,
         }
     }
 }
@@ -47,16 +56,22 @@ pub struct TemplateRecord {
     pub size: GuestSize,
     /// The SHA-256 of what a guest would read, as it was when the template was added, in hexadecimal.
     pub sha256: String,
+    /// Which file its image was when it was last read from end to end; `None` when the host cannot tell, or an earlier version added it.
+    pub stamp: Option<FileStamp>,
     /// Its removal began and has not ended: a pool may still have a copy. Removing it again goes on.
     pub removing: bool,
 }
 
 impl ControlPlane {
-    /// Adds a template, after a host has read its image: the size and the digest of the content are recorded, so that a volume can
-    /// be compared with them when the image is not what it was.
+    /// Adds a template, after a host has read its image from end to end: size, digest and stamp are recorded. Every volume that is made
+    /// from it gets this content, or is not made: see [`create_volume`](Self::create_volume).
+    ///
+    /// After an error, or when the call ends before, there is no template.
     ///
     /// # Errors
     /// [`Taken`](ControlPlaneError::Taken), [`RelativePath`](ControlPlaneError::RelativePath),
+    /// [`TooLarge`](ControlPlaneError::TooLarge), [`Claims`](ControlPlaneError::Claims) when a raw image begins as another format does,
+    /// [`Changing`](ControlPlaneError::Changing) when somebody writes to it meanwhile,
     /// [`NoHost`](ControlPlaneError::NoHost), [`Host`](ControlPlaneError::Host) when there is no such image, or it is not what it is
     /// said to be, or not allowed.
     pub fn add_template(&self, call: &Call, new: &NewTemplate) -> Result<TemplateRecord, ControlPlaneError> {
@@ -67,21 +82,31 @@ impl ControlPlane {
         tracing::debug!(template = %new.id, "add a template");
         let action = format!("read template {}", new.id);
         let endpoint = self.select(&Need::any().able_to(Capability::PlainImages), &action)?;
-        let location = DiskLocation::file(&new.path);
         // The image may be anybody's: it is looked at by the reader that trusts nothing before its content is read.
-        let look = InspectDisk::new(&location, new.format, None);
-        let facts = match run(endpoint.as_ref(), call, &action, &look.into())? {
-            HostAnswer::Disk(facts) => facts,
-            _ => return Err(odd_answer(endpoint.as_ref(), &action)),
+        let image = Image {
+            endpoint: endpoint.as_ref(),
+            call,
+            action: &action,
+            path: &new.path,
+            format: new.format,
         };
-        let image = Disk::new(&location, new.format, Protection::Plain);
-        let digest = digest_of(endpoint.as_ref(), call, &action, image, None)?;
+        let facts = image.look()?;
+        refuse_claims(&new.path, &facts, new.opaque)?;
+        if facts.guest.get() > new.largest.get() {
+            return Err(ControlPlaneError::TooLarge {
+                path: new.path.clone(),
+                size: facts.guest.get(),
+                limit: new.largest.get(),
+            });
+        }
+        let digest = image.digest(facts.stamp)?;
         let record = TemplateRecord {
             id: new.id.clone(),
             path: new.path.clone(),
             format: new.format,
             size: facts.guest,
             sha256: digest.to_string(),
+            stamp: facts.stamp,
             removing: false,
         };
         self.transact("record a template", |transaction| {

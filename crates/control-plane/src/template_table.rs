@@ -3,14 +3,15 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use rusqlite::{Connection, Row, Transaction};
+use strongroom_endpoint_selector::FileStamp;
 use strongroom_types::{PoolId, TemplateId, VolumeId};
 
 use crate::row::{self, Failure, RowName, is_constraint};
 use crate::{ControlPlaneError, TemplateRecord};
 
-const COLUMNS: &str = "SELECT id, path, format, size, sha256, removing FROM templates";
+const COLUMNS: &str = "SELECT id, path, format, size, sha256, removing, stamp FROM templates";
 
-type Stored = (String, Vec<u8>, String, i64, String, bool);
+type Stored = (String, Vec<u8>, String, i64, String, bool, Option<String>);
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok((
@@ -20,15 +21,20 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
         row.get(3)?,
         row.get(4)?,
         row.get(5)?,
+        row.get(6)?,
     ))
 }
 
-fn record((id, path, format, size, sha256, removing): Stored) -> Result<TemplateRecord, Failure> {
+fn record((id, path, format, size, sha256, removing, stamp): Stored) -> Result<TemplateRecord, Failure> {
     let row = RowName {
         table: "templates",
         id: &id,
     };
+    if !sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(row.damaged("sha256: it is not in hexadecimal").into());
+    }
     Ok(TemplateRecord {
+        stamp: stamp.map(|stamp| row.parse("stamp", &stamp)).transpose()?,
         path: PathBuf::from(OsString::from_vec(path)),
         format: row.parse("format", &format)?,
         size: row.size("size", size)?,
@@ -78,14 +84,28 @@ pub(crate) fn insert(transaction: &Transaction<'_>, template: &TemplateRecord) -
         template.format.as_str(),
         row::stored(template.size.get()),
         &template.sha256,
+        template.stamp.map(|stamp| stamp.to_string()),
     );
     match transaction.execute(
-        "INSERT INTO templates (id, path, format, size, sha256) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO templates (id, path, format, size, sha256, stamp) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         row,
     ) {
         Err(e) if is_constraint(&e) => Err(taken(&template.id).into()),
         done => done.map(drop).map_err(Failure::from),
     }
+}
+
+/// Notes which file a template's image is now.
+pub(crate) fn set_stamp(
+    transaction: &Transaction<'_>,
+    template: &TemplateId,
+    stamp: Option<FileStamp>,
+) -> Result<(), Failure> {
+    transaction.execute(
+        "UPDATE templates SET stamp = ?2 WHERE id = ?1",
+        (template.as_str(), stamp.map(|stamp| stamp.to_string())),
+    )?;
+    Ok(())
 }
 
 /// Notes that a pool may keep a copy of a template from now on. Refused when the template is being removed.

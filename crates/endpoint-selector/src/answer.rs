@@ -2,10 +2,11 @@ use std::fmt;
 use std::path::PathBuf;
 
 use strongroom_types::{
-    ByteSize, DeviceSize, DiskFormat, EncryptionFormat, GuestSize, PayloadOffset, PoolId, SnapshotId,
+    ByteSize, DeviceSize, DiskFormat, EncryptionFormat, GuestSize, InstallationId, PayloadOffset, PoolId,
+    SnapshotId,
 };
 
-use crate::{DiskLocation, SourceImage, VmFacts};
+use crate::{DiskLocation, FileStamp, SourceImage, VmFacts};
 
 /// What a host answers. Each [`HostCommand`](crate::HostCommand) says which of these it gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,12 @@ pub struct DiskFacts {
     pub snapshots: Vec<SnapshotId>,
     /// The plain image that the disk lies on; `None` when it stands alone.
     pub base: Option<BaseImage>,
+    /// By what the file is known later, where the answer is to [`InspectDisk`](crate::InspectDisk) of a plain file; else `None`.
+    pub stamp: Option<FileStamp>,
+    /// Which format the first bytes of a plain raw file claim, such as `qcow2`, where the answer is to
+    /// [`InspectDisk`](crate::InspectDisk). Whoever can write to a disk can make it claim anything: it is no reason to read the
+    /// file as that format, only to ask whether raw is meant.
+    pub claims: Option<&'static str>,
 }
 
 impl DiskFacts {
@@ -76,6 +83,8 @@ impl DiskFacts {
             cipher: None,
             snapshots: Vec::new(),
             base: None,
+            stamp: None,
+            claims: None,
         }
     }
 }
@@ -205,6 +214,8 @@ pub struct DirectoryFacts {
     pub writable: bool,
     /// The pool that the directory was [marked](crate::MarkDirectory) for.
     pub pool: Option<PoolId>,
+    /// The installation whose pool that is, where the mark says it.
+    pub owner: Option<InstallationId>,
     /// How its file system is mounted, where the host can tell.
     pub mount: Option<MountFacts>,
     /// Whether locks of files work there.
@@ -272,6 +283,7 @@ impl DirectoryFacts {
             free,
             writable,
             pool: None,
+            owner: None,
             mount: None,
             locking: Locking::Unknown,
             clock_skew: None,

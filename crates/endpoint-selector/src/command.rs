@@ -1,9 +1,13 @@
 use std::path::Path;
 
-use strongroom_types::{DeviceSize, DiskFormat, EncryptionFormat, GuestSize, PoolId, SnapshotId, VolumeId};
+use strongroom_types::{
+    DeviceSize, DiskFormat, EncryptionFormat, GuestSize, InstallationId, PoolId, SnapshotId, VolumeId,
+};
 
 use crate::command_shape::commands;
-use crate::{ContentSource, Disk, DiskContent, DiskLocation, Protection, VmCommand};
+use crate::{
+    ContentDigest, ContentSource, Disk, DiskContent, DiskLocation, Protection, SourceImage, VmCommand,
+};
 
 /// What is to be done with a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +48,19 @@ commands! {
     }
 
     /// Marks a directory as that of a pool, for good. Marking it again for the same pool changes nothing; one that is marked for another
-    /// pool is [`AlreadyExists`](crate::ErrorKind::AlreadyExists) and stays as it is.
+    /// pool, or for the pool of another owner, is [`AlreadyExists`](crate::ErrorKind::AlreadyExists) and stays as it is. A mark of the
+    /// same pool without an owner gets this one.
     ///
     /// Answers [`HostAnswer::Directory`](crate::HostAnswer::Directory).
     MarkDirectory {
         /// Its absolute path.
         path: &'a Path,
         /// For which pool.
-        pool: &'a PoolId,
+        pool: &'a PoolId;
+        /// The installation whose pool it is. Two of them may have a pool of one name, and must not have one directory.
+        owner: Option<&'a InstallationId>,
+        /// A mark of the same pool of another owner is replaced, and that is meant: the other installation then refuses the directory.
+        take_over: bool,
     }
 
     /// Makes a directory, which only its owner may enter. One that is there already is fine; a symlink or a file is refused.
@@ -103,7 +112,10 @@ commands! {
         /// Which side of the cipher it is on.
         protection: Protection<'a>,
         /// What it holds.
-        content: DiskContent<'a>,
+        content: DiskContent<'a>;
+        /// What a guest must read of the whole disk's first bytes. One that comes out otherwise is
+        /// [`UntrustedImage`](crate::ErrorKind::UntrustedImage), and gets no name.
+        digest: Option<ContentDigest>,
     }
 
     /// Writes a LUKS header onto a device or file that is there, blank from end to end, and all of which the disk shall have.
@@ -134,7 +146,7 @@ commands! {
     /// disk's to grow into; a guest that fills more than the device has gets an error, so the storage makes the device larger in time.
     ///
     /// Anything that is not blank is [`AlreadyExists`](crate::ErrorKind::AlreadyExists) and stays untouched, but for an empty qcow2 disk of
-    /// this size on this side of the cipher that the key opens, which is the answer, and for what the same command left when it was stopped.
+    /// this size on this side of the cipher and on this base that the key opens, which is the answer, and for what the same command left when it was stopped.
     /// A disk is empty that has no snapshots and to which nothing was written; a finished disk does not say whose it is.
     ///
     /// Answers [`HostAnswer::Disk`](crate::HostAnswer::Disk).
@@ -146,7 +158,10 @@ commands! {
         /// What the guest is to see, exactly.
         guest: GuestSize,
         /// Which side of the cipher it is on.
-        protection: Protection<'a>,
+        protection: Protection<'a>;
+        /// The plain image that it is to lie on, at most as large, which never changes and never goes while it does: a file, or a
+        /// qcow2 image on a block device. The header names it by this path. `None`: it stands alone.
+        base: Option<SourceImage<'a>>,
     }
 
     /// Reads a block device that nobody has open from end to end and finds nothing but zeros. Anything else is
@@ -167,7 +182,9 @@ commands! {
     BlankDevice {
         /// The device. Without an [identity](crate::BlockDevice::identity), or when it is a file, it is
         /// [`InvalidRequest`](crate::ErrorKind::InvalidRequest). Of one with [`used`](crate::BlockDevice::used), only so much is touched.
-        location: &'a DiskLocation,
+        location: &'a DiskLocation;
+        /// Touch only what is behind so many bytes.
+        from: Option<DeviceSize>,
     }
 
     /// Reads the header of a disk, without its key. What the disk is must be what the command says it is.

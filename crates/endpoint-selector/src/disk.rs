@@ -2,7 +2,7 @@ use std::path::Path;
 
 use strongroom_types::DiskFormat;
 
-use crate::{DiskLocation, Protection};
+use crate::{DiskLocation, FileStamp, Protection};
 
 /// A disk that exists, and what opens it.
 #[derive(Debug, Clone, Copy)]
@@ -41,17 +41,32 @@ impl<'a> Disk<'a> {
 
 /// A plain image to take content from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceImage<'a> {
     /// Its absolute path.
     pub path: &'a Path,
     /// Its format. It is said, never probed.
     pub format: DiskFormat,
+    /// Which file must be there. A host that takes content from one with another stamp refuses it as
+    /// [`UntrustedImage`](crate::ErrorKind::UntrustedImage), and says what changed. `None`: whichever is there.
+    pub stamp: Option<FileStamp>,
 }
 
 impl<'a> SourceImage<'a> {
-    /// The image at this path.
+    /// The image at this path, whichever file it is.
     #[must_use]
     pub fn new(path: &'a Path, format: DiskFormat) -> Self {
-        Self { path, format }
+        Self {
+            path,
+            format,
+            stamp: None,
+        }
+    }
+
+    /// The same, if it is the file that had this stamp.
+    #[must_use]
+    pub fn stamped(mut self, stamp: Option<FileStamp>) -> Self {
+        self.stamp = stamp;
+        self
     }
 }

@@ -5,6 +5,9 @@ mod create;
 mod device;
 mod directory;
 mod disk;
+mod machine;
+mod machine_disk;
+mod machine_image;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +16,11 @@ use std::hash::RandomState;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use strongroom_types::{ByteSize, DiskFormat, GuestSize, HostFacts, PoolId};
+use strongroom_types::{ByteSize, DiskFormat, GuestSize, HostFacts, InstallationId, PoolId, VmId};
 
 use self::device::FakeDevice;
 use self::disk::FakeDisk;
+use self::machine::FakeMachine;
 use crate::{DirectoryFacts, DiskLocation, EndpointError, HostCommand, Protection};
 
 /// What a test wants to be the answer.
@@ -35,7 +39,9 @@ struct State {
     images: BTreeMap<PathBuf, ByteSize>,
     directories: BTreeMap<PathBuf, DirectoryFacts>,
     /// Which pool a directory of a file system was marked for.
-    marks: BTreeMap<(PathBuf, u64), PoolId>,
+    marks: BTreeMap<(PathBuf, u64), (PoolId, Option<InstallationId>)>,
+    /// The virtual machines that run.
+    machines: BTreeMap<VmId, FakeMachine>,
     commands: Vec<String>,
 }
 
@@ -47,6 +53,9 @@ struct State {
 /// was not [added](Self::add_image) is taken to be there and as large as the disk; one that is a disk here is that disk. Every directory
 /// is there, unmarked and with 900 GiB free, unless a test [says otherwise](Self::set_directory). What a host can do is in its facts
 /// and is not enforced: that is the selector's part.
+///
+/// Its virtual machines have no guests: they have disks, which are then in use, and a state. They go down at once when they are asked. They
+/// are not saved and not moved, have no agent, and keep no checkpoints.
 pub struct MemoryEndpoint {
     facts: HostFacts,
     state: Mutex<State>,

@@ -2,7 +2,7 @@ use std::path::{Component, PathBuf};
 use std::time::Duration;
 
 use strongroom_storage_pool::{ErrorKind, PoolError, Reach};
-use strongroom_types::PoolId;
+use strongroom_types::{InstallationId, PoolId};
 
 /// The clock skew that a pool bears unless it is told otherwise: well above what NTP leaves, well below what a lease of a lock or a
 /// comparison of file times bears.
@@ -24,6 +24,7 @@ pub(crate) enum Storage {
 pub struct FilePoolConfig {
     pub(crate) pool: PoolId,
     pub(crate) directory: PathBuf,
+    pub(crate) installation: Option<InstallationId>,
     pub(crate) storage: Storage,
     pub(crate) reach: Reach,
     pub(crate) encryption: bool,
@@ -43,6 +44,7 @@ impl FilePoolConfig {
         Self {
             pool,
             directory,
+            installation: None,
             storage: Storage::Local,
             reach: Reach::Host,
             encryption: true,
@@ -85,6 +87,14 @@ impl FilePoolConfig {
     /// is held to locks that work and to clocks that agree.
     pub fn reached_by(mut self, reach: Reach) -> Self {
         self.reach = reach;
+        self
+    }
+
+    /// The same, as the pool of this installation. The mark of the directory then says so, and a directory that is marked for another
+    /// installation's pool of the same name is refused, for nothing else keeps the two from deleting each other's volumes. A mark
+    /// without an installation is taken for anybody's until the pool is [prepared](strongroom_storage_pool::PoolDriver::prepare).
+    pub fn of_installation(mut self, installation: InstallationId) -> Self {
+        self.installation = Some(installation);
         self
     }
 

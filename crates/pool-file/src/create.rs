@@ -99,27 +99,36 @@ impl FilePool {
                 CreateDisk::new(path, request.format, request.guest, key, content),
             )
         };
-        let keep = |template: &TemplateId, image| errand.keep(&self.claims, template, image, request.guest);
+        let keep = |id: &TemplateId, of: &Template<'_>| errand.keep(&self.claims, id, of, request.guest);
         let facts = match request.content {
             VolumeContent::Blank => create(DiskContent::Blank)?,
-            VolumeContent::Template(Template {
-                id: Some(id), image, ..
-            }) => {
-                let kept = keep(id, image)?;
+            VolumeContent::Template(of @ Template { id: Some(id), .. }) => {
+                let kept = keep(id, &of)?;
                 errand.room(&kept.facts)?;
                 create(DiskContent::Template(kept.image.source()))?
             }
-            VolumeContent::Template(Template { image, .. }) => create(DiskContent::Template(image))?,
-            VolumeContent::Overlay(Template {
-                id: Some(id), image, ..
-            }) => {
-                let kept = keep(id, image)?;
+            VolumeContent::Template(Template { image, .. }) => {
+                match errand.image(image) {
+                    // Whoever copies it says that it is not there.
+                    Err(e) if e.kind() == ErrorKind::NotFound => {}
+                    facts => errand.room(&facts?)?,
+                }
+                create(DiskContent::Template(image))?
+            }
+            VolumeContent::Overlay(of @ Template { id: Some(id), .. }) => {
+                let kept = keep(id, &of)?;
                 let facts = create(DiskContent::Overlay(kept.image.source()))?;
                 lies_on(errand, &facts, &kept.image)?;
                 facts
             }
-            VolumeContent::Copy(disk) => create(DiskContent::Copy(disk))?,
-            VolumeContent::Declassified(disk, why) => create(DiskContent::Declassified(disk, why))?,
+            VolumeContent::Copy(disk) => {
+                errand.room_for(&disk)?;
+                create(DiskContent::Copy(disk))?
+            }
+            VolumeContent::Declassified(disk, why) => {
+                errand.room_for(&disk)?;
+                create(DiskContent::Declassified(disk, why))?
+            }
             _ => {
                 let message = "this pool makes no volumes with such content";
                 return Err(errand.error(ErrorKind::Unsupported, message));

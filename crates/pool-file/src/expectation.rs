@@ -125,7 +125,16 @@ fn nfs(config: &FilePoolConfig, mount: &MountFacts) -> Check {
 fn mark(config: &FilePoolConfig, facts: &DirectoryFacts) -> Check {
     let (directory, pool) = (config.directory.display(), &config.pool);
     match &facts.pool {
-        Some(marked) if marked == pool => Ok(()),
+        Some(marked) if marked == pool => match (&facts.owner, &config.installation) {
+            (Some(owner), Some(own)) if owner != own => {
+                let message = format!(
+                    "{directory} is the directory of pool {pool} of another installation, {owner}, and this one is {own}; mount the \
+                     right file system there, or take the directory over when the other installation is gone"
+                );
+                unfit(ErrorKind::WrongDisk, message)
+            }
+            _ => Ok(()),
+        },
         Some(other) => {
             let message =
                 format!("{directory} is the directory of pool {other}; mount the right file system there");

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use strongroom_endpoint_selector::{
-    BaseImage, CreateDisk, DeleteDisk, DiskContent, DiskFacts, HostAnswer, InspectDisk, MakeDirectory,
+    BaseImage, CreateDisk, DeleteDisk, Disk, DiskContent, DiskFacts, HostAnswer, InspectDisk, MakeDirectory,
     Protection,
 };
-use strongroom_storage_pool::{DiskLocation, ErrorKind, PoolError, SourceImage};
-use strongroom_types::{DiskFormat, GuestSize, Interrupted, TemplateId};
+use strongroom_storage_pool::{DiskLocation, ErrorKind, PoolError, SourceImage, Template};
+use strongroom_types::{ByteSize, DiskFormat, GuestSize, Interrupted, TemplateId};
 
 use crate::errand::Errand;
 use crate::template_claim::{Claim, TemplateClaims};
@@ -24,13 +24,13 @@ pub(crate) struct Kept<'c> {
 }
 
 impl Errand<'_> {
-    /// The copy of a template, made from its image if there is none yet. A copy that is there is taken whatever the image holds:
-    /// the image under a name never changes.
+    /// The copy of a template, made from its image if there is none yet, and compared with what the template is known to hold before it
+    /// has its name. A copy that is there is taken whatever the image holds now.
     pub(crate) fn keep<'c>(
         &self,
         claims: &'c TemplateClaims,
         template: &TemplateId,
-        image: SourceImage<'_>,
+        of: &Template<'_>,
         guest: GuestSize,
     ) -> Result<Kept<'c>, PoolError> {
         self.templates()?;
@@ -46,7 +46,7 @@ impl Errand<'_> {
             .map_err(|e| self.interrupted(template, e))?;
         let facts = match self.kept(template)? {
             Some(facts) => facts,
-            None => self.copy(template, image, guest)?,
+            None => self.copy(template, of, guest)?,
         };
         self.ready(facts, claim.share(), guest)
     }
@@ -105,29 +105,35 @@ impl Errand<'_> {
     fn copy(
         &self,
         template: &TemplateId,
-        image: SourceImage<'_>,
+        of: &Template<'_>,
         guest: GuestSize,
     ) -> Result<DiskFacts, PoolError> {
-        let source = DiskLocation::file(image.path);
-        let facts = self.plain(&source, image.format).map_err(|e| match e.kind() {
-            ErrorKind::WrongDisk => {
-                let message = format!("{source} is no plain {} image that stands alone", image.format);
-                self.error(ErrorKind::UntrustedImage, &message).with_source(e)
-            }
-            _ => e,
-        })?;
+        let image = of.image;
+        let facts = self.image(image)?;
         self.fits(&facts, guest)?;
         self.room(&facts)?;
         let to = self.template_location(template, image.format);
         let content = DiskContent::Template(image);
         let create = CreateDisk::new(to.path(), image.format, facts.guest, Protection::Plain, content);
-        match self.run(create) {
+        match self.run(create.digest(of.digest)) {
             Ok(HostAnswer::Disk(facts)) => Ok(facts),
             Ok(other) => Err(self.strange(&other)),
             // Another program was faster; the image under a name never changes.
             Err(e) if e.kind() == ErrorKind::AlreadyExists => self.kept(template)?.ok_or(e),
             Err(e) => Err(e),
         }
+    }
+
+    /// What an image from outside is, before anything is copied from it.
+    pub(crate) fn image(&self, image: SourceImage<'_>) -> Result<DiskFacts, PoolError> {
+        let source = DiskLocation::file(image.path);
+        self.plain(&source, image.format).map_err(|e| match e.kind() {
+            ErrorKind::WrongDisk => {
+                let message = format!("{source} is no plain {} image that stands alone", image.format);
+                self.error(ErrorKind::UntrustedImage, &message).with_source(e)
+            }
+            _ => e,
+        })
     }
 
     fn fits(&self, template: &DiskFacts, guest: GuestSize) -> Result<(), PoolError> {
@@ -158,22 +164,46 @@ impl Errand<'_> {
         Err(self.error(ErrorKind::NoSpace, &message))
     }
 
+    /// The same for the content of a disk, with what it reads from its base. Of a device nobody knows how much of it holds anything.
+    pub(crate) fn room_for(&self, disk: &Disk<'_>) -> Result<(), PoolError> {
+        if let DiskLocation::Block(_) = disk.location {
+            return Ok(());
+        }
+        let base_in = disk.base.as_ref().and_then(|base| base.path.parent());
+        let inspect = InspectDisk::new(disk.location, disk.format, disk.protection.format()).base_in(base_in);
+        let mut facts = match self.run(inspect)? {
+            HostAnswer::Disk(facts) => facts,
+            other => return Err(self.strange(&other)),
+        };
+        if let Some(base) = &disk.base {
+            let below = self.plain(&DiskLocation::file(base.path), base.format)?;
+            facts.allocated = ByteSize::bytes(facts.allocated.get().saturating_add(below.allocated.get()));
+        }
+        self.room(&facts)
+    }
+
     /// Removes the copy of a template, unless a volume lies on it.
     pub(crate) fn forget(&self, claims: &TemplateClaims, template: &TemplateId) -> Result<(), PoolError> {
         let _alone = claims
             .alone(self.call, template)
             .map_err(|e| self.interrupted(template, e))?;
         self.templates()?;
-        // What has the name and is no template goes too, if nothing lies on it.
-        if matches!(self.kept(template), Ok(None)) {
-            return Ok(());
-        }
+        // What has the name and is no template goes too, if nothing lies on it. Where nothing has it, a volume may still lie on what was
+        // there.
+        let gone = matches!(self.kept(template), Ok(None));
         for name in self.names(&self.config.directory)? {
             let Some((id, file)) = VolumeFile::of_name(&name).filter(|(_, file)| file.overlay) else {
                 continue;
             };
             let facts = match self.inspect(file, &id) {
                 Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                Err(e) if gone && e.kind() == ErrorKind::WrongDisk => {
+                    let message = format!(
+                        "the copy of template {template} is not there, and volume {id} lies on one that cannot be read: put it back \
+                         from a copy, or delete the volume"
+                    );
+                    return Err(self.error(ErrorKind::Busy, &message).with_source(e));
+                }
                 facts => facts?,
             };
             let base = template_of(&facts).map_err(|problem| self.error(ErrorKind::WrongDisk, &problem))?;
@@ -183,6 +213,9 @@ impl Errand<'_> {
                 );
                 return Err(self.error(ErrorKind::Busy, &message));
             }
+        }
+        if gone {
+            return Ok(());
         }
         for format in FORMATS {
             self.run(DeleteDisk::new(self.template_location(template, format).path()))?;

@@ -126,7 +126,8 @@ impl PoolDriver for FilePool {
     /// is checked first.
     fn prepare(&self, cx: &OpContext<'_>) -> Result<(), PoolError> {
         let errand = self.begin(cx, "prepare", Need::any(), Access::Prepare)?;
-        let mark = MarkDirectory::new(&self.config.directory, &self.config.pool);
+        let mark = MarkDirectory::new(&self.config.directory, &self.config.pool)
+            .owner(self.config.installation.as_ref());
         match errand.run(mark)? {
             HostAnswer::Directory(facts) if facts.pool.as_ref() == Some(&self.config.pool) => {}
             other => return Err(errand.strange(&other)),

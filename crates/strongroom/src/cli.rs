@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+mod agent;
 mod pool;
 mod template;
 mod volume;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use strongroom_types::{DiskFormat, HostId, OfferingId};
 
+pub(crate) use self::agent::{Agent, Certificates};
 pub(crate) use self::pool::{Pool, PoolAdd, PoolCheck};
 pub(crate) use self::template::Template;
 pub(crate) use self::volume::{Passphrase, Source, Volume};
@@ -54,7 +56,8 @@ pub(crate) struct Cli {
 pub(crate) enum Output {
     /// Tables and sentences.
     Table,
-    /// JSON on standard output: one value for a command, one object a line for the steps of the demo.
+    /// JSON on standard output: one value for a command, one object a line for the steps of the demo. An error is one object in the
+    /// last line of standard error, but for a command line that makes no sense.
     Json,
 }
 
@@ -64,6 +67,11 @@ pub(crate) enum Command {
     ///
     /// It works in a directory that it makes and removes: --state names it, and nothing may be there yet.
     Demo(Demo),
+    /// Does the storage work of this machine for control planes elsewhere, until it is told to stop.
+    Agent(Agent),
+    /// Certificates for agents and control planes, of an authority in a directory.
+    #[command(subcommand)]
+    Certificates(Certificates),
     /// Hosts: what they can really do.
     #[command(subcommand)]
     Host(Host),
@@ -104,6 +112,17 @@ pub(crate) enum Host {
         #[arg(long, default_value = "local")]
         name: HostId,
     },
+    /// Adds a host that an agent serves elsewhere, and asks it what it can do.
+    Add {
+        /// The name that is in its certificate.
+        name: HostId,
+        /// Where its agent listens.
+        #[arg(long, value_name = "NAME:PORT")]
+        address: String,
+        /// The directory with this control plane's certificate.
+        #[arg(long, value_name = "DIR")]
+        certificates: PathBuf,
+    },
     /// Lists the hosts with what they can and cannot do.
     List,
 }
@@ -123,6 +142,11 @@ pub(crate) enum Offering {
         /// A sentence for listings.
         #[arg(long, default_value = "")]
         description: String,
+    },
+    /// Removes an offering of which there are no volumes.
+    Remove {
+        /// Which offering.
+        name: OfferingId,
     },
     /// Lists the offerings.
     List {

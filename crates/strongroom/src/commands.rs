@@ -1,5 +1,6 @@
 //! The ordinary commands on a state directory.
 
+mod agent;
 mod host;
 mod offering;
 pub(crate) mod pool;
@@ -32,6 +33,11 @@ pub(crate) fn run(cli: Cli, cancellation: Cancellation) -> Result<()> {
     if let Command::Demo(demo) = &cli.command {
         return demo::run(demo, cli.state, cli.output, tools, &call);
     }
+    match &cli.command {
+        Command::Agent(command) => return agent::serve(command, tools, cli.output, &call),
+        Command::Certificates(command) => return agent::certificates(command, cli.output),
+        _ => {}
+    }
     let Some(state) = &cli.state else {
         let missing = "which state directory? Say --state DIR, or set STRONGROOM_STATE";
         Cli::command()
@@ -51,7 +57,7 @@ pub(crate) fn run(cli: Cli, cancellation: Cancellation) -> Result<()> {
         &call,
     )?;
     match cli.command {
-        Command::Demo(_) => Ok(()),
+        Command::Demo(_) | Command::Agent(_) | Command::Certificates(_) => Ok(()),
         Command::Host(command) => host::run(&session, command, cli.output, &call),
         Command::Offering(command) => offering::run(&session, command, cli.output),
         Command::Pool(command) => pool::run(&session, command, cli.output, &call),

@@ -44,10 +44,7 @@ pub(crate) struct Template {
 
 impl Template {
     pub(crate) fn source(&self) -> SourceImage<'_> {
-        SourceImage {
-            path: &self.path,
-            format: self.format,
-        }
+        SourceImage::new(&self.path, self.format)
     }
 }
 

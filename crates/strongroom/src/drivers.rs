@@ -80,6 +80,7 @@ fn file(pool: &PoolRecord) -> Result<Arc<dyn PoolDriver>, PoolError> {
         None if says(pool, SHARED, "yes") => FilePoolConfig::shared_mount_point(pool.id.clone(), directory),
         None => FilePoolConfig::new(pool.id.clone(), directory),
     };
+    config = config.of_installation(pool.installation.clone());
     if says(pool, ENCRYPTION, "no") {
         config = config.without_encryption();
     }

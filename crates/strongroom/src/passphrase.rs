@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -37,7 +37,13 @@ pub(crate) fn given(place: &cli::Passphrase, typed: Typed, call: &Call) -> Resul
     if let Some(number) = place.passphrase_fd {
         let name = format!("file descriptor {number}");
         let file = open(&Path::new("/proc/self/fd").join(number.to_string()))
-            .with_context(|| format!("cannot read {name}; is it open?"))?;
+            .map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound => anyhow!(
+                    "{name} is not open in this process; say the number of one that the shell opens for it, as in \
+                     `--passphrase-fd {number} {number}<FILE`"
+                ),
+                _ => anyhow::Error::new(e).context(format!("cannot read {name}")),
+            })?;
         return first_line(Awaited { file: &file, call }, &name).map(Some);
     }
     if !place.ask_passphrase {

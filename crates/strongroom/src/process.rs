@@ -8,6 +8,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use strongroom_types::Cancellation;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::advice;
+use crate::cli::Output;
+
 /// Sets up the process: no core dump and no debugger of the same user may read its keys, and the signals that end it ask it
 /// to clean up first. Returns the flag that they set.
 pub(crate) fn prepare(verbose: u8) -> Result<Cancellation> {
@@ -58,7 +61,19 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// Prints an error on standard error.
-pub(crate) fn complain(error: &anyhow::Error) {
-    let _ = writeln!(io::stderr(), "strongroom: {}", chain(error));
+/// Prints an error on standard error, as a sentence or as JSON in one line.
+pub(crate) fn complain(error: &anyhow::Error, output: Output) {
+    let mut err = io::stderr().lock();
+    let advice = advice::on(error);
+    // Where nobody reads it, there is nobody to tell.
+    let _ = match output {
+        Output::Json => {
+            let complaint = serde_json::json!({ "error": chain(error), "advice": advice });
+            writeln!(err, "{complaint}")
+        }
+        Output::Table => {
+            let advice = advice.map(|advice| format!(" ({advice})")).unwrap_or_default();
+            writeln!(err, "strongroom: {}{advice}", chain(error))
+        }
+    };
 }

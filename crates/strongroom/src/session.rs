@@ -1,5 +1,6 @@
 //! A state directory with everything that works on it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::{fs, io};
@@ -11,9 +12,11 @@ use strongroom_endpoint_selector::{Endpoint, RegisteredEndpoints};
 use strongroom_exec::{Runner, SystemRunner};
 use strongroom_host_agent::{HostAgent, ToolPaths};
 use strongroom_passphrase_store::{FileKek, KeyEncryptionKey, sqlite::Database};
-use strongroom_types::{Call, HostId};
+use strongroom_remote_endpoint::RemoteEndpoint;
+use strongroom_types::{Call, HostId, PoolId};
 
 use crate::drivers::Drivers;
+use crate::remote_hosts::RemoteHosts;
 use crate::state::StateDirectory;
 
 /// A state directory opened for work, with this machine's agent.
@@ -21,6 +24,7 @@ use crate::state::StateDirectory;
 pub(crate) struct Session {
     pub(crate) control: ControlPlane,
     pub(crate) agent: Arc<HostAgent>,
+    elsewhere: BTreeMap<HostId, Arc<RemoteEndpoint>>,
     pub(crate) state: StateDirectory,
 }
 
@@ -50,10 +54,18 @@ impl Session {
         for other in wiring.others {
             endpoints.register(other);
         }
+        let remote = RemoteHosts::read(state.path())?;
+        let mut elsewhere = BTreeMap::new();
+        for (name, host) in &remote.0 {
+            let endpoint = host.endpoint(name)?;
+            endpoints.register(endpoint.clone());
+            elsewhere.insert(name.clone(), endpoint);
+        }
         let control = ControlPlane::open(database, kek, Arc::new(Drivers), Arc::new(endpoints))?;
         let session = Self {
             control,
             agent,
+            elsewhere,
             state,
         };
         session.restore_facts()?;
@@ -69,6 +81,17 @@ impl Session {
 }
 
 impl Session {
+    /// Remembers that a host elsewhere is the one that reaches a pool.
+    pub(crate) fn give_pool(&self, host: &HostId, pool: &PoolId) -> Result<()> {
+        let mut remote = RemoteHosts::read(self.state.path())?;
+        let (Some(known), Some(endpoint)) = (remote.0.get_mut(host), self.elsewhere.get(host)) else {
+            bail!("there is no host {host} elsewhere; add it with: strongroom host add");
+        };
+        known.pools.insert(pool.clone());
+        endpoint.reach(pool.clone());
+        remote.write(self.state.path())
+    }
+
     /// Gives the agents what earlier probes found, and the pools that they reach.
     fn restore_facts(&self) -> Result<()> {
         for record in self.control.hosts()? {
@@ -76,8 +99,11 @@ impl Session {
                 self.agent.restore(record.facts);
             }
         }
+        let remote = RemoteHosts::read(self.state.path())?;
         for pool in self.control.pools()? {
-            self.agent.reach(pool.id);
+            if !remote.have(&pool.id) {
+                self.agent.reach(pool.id);
+            }
         }
         Ok(())
     }

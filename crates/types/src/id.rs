@@ -120,6 +120,10 @@ id!(
     PassphraseId
 );
 id!(
+    /// Names an installation: one set of records of volumes and keys.
+    InstallationId
+);
+id!(
     /// Names a piece of recorded work.
     JobId
 );

@@ -19,6 +19,6 @@ pub use format::{DiskFormat, EncryptionFormat, ParseFormatError};
 pub use geometry::{Geometry, GeometryError, PayloadOffset};
 pub use host::{HostFacts, HostState};
 pub use id::{
-    CheckpointId, ClusterId, HostId, JobId, OfferingId, ParseIdError, PassphraseId, PoolId, SnapshotId,
-    TemplateId, VmId, VolumeId, ZoneId,
+    CheckpointId, ClusterId, HostId, InstallationId, JobId, OfferingId, ParseIdError, PassphraseId, PoolId,
+    SnapshotId, TemplateId, VmId, VolumeId, ZoneId,
 };

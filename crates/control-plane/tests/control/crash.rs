@@ -91,10 +91,7 @@ fn volume() -> VolumeId {
 }
 
 fn image(path: &str) -> SourceImage<'_> {
-    SourceImage {
-        path: Path::new(path),
-        format: DiskFormat::Raw,
-    }
+    SourceImage::new(Path::new(path), DiskFormat::Raw)
 }
 
 #[test]

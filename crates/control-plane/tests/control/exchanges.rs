@@ -91,7 +91,7 @@ fn snapshots_are_lost_only_when_that_is_said() {
     let refused = reinstall(&control).unwrap_err().to_string();
     assert_eq!(
         refused,
-        "volume vol has 1 snapshots, which cannot be kept when it is to be reinstalled; remove them first, or ask for their loss"
+        "volume vol has 1 snapshots, which cannot be kept when it is to be reinstalled; delete them first, or say that they may be lost"
     );
     let mut new = MoveVolume::new(id("vol"), id("other"));
     let refused = control.move_volume(&Call::new(), &new).unwrap_err();

@@ -36,10 +36,7 @@ fn restore(control: &ControlPlane) -> Result<(), ControlPlaneError> {
 }
 
 fn replace(control: &ControlPlane) -> Result<(), ControlPlaneError> {
-    let source = SourceImage {
-        path: Path::new("/images/b"),
-        format: DiskFormat::Raw,
-    };
+    let source = SourceImage::new(Path::new("/images/b"), DiskFormat::Raw);
     control.replace_content(&Call::new(), &volume(), &source)
 }
 

@@ -138,10 +138,7 @@ fn an_answer_to_another_question_proves_nothing() {
     let mut endpoints = RegisteredEndpoints::new();
     endpoints.register(Arc::new(Confused(site.host.clone())));
     let control = site.start_with(Arc::new(endpoints));
-    let image = SourceImage {
-        path: Path::new("/images/b"),
-        format: DiskFormat::Raw,
-    };
+    let image = SourceImage::new(Path::new("/images/b"), DiskFormat::Raw);
     for refused in [
         control.verify_volume(&Call::new(), &vol).map(drop),
         control.compare_content(&Call::new(), &vol, &image).map(drop),

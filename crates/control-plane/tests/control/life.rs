@@ -15,10 +15,7 @@ use strongroom_types::{
 use crate::site::{Site, able_host, create, id, mib, new_volume};
 
 fn raw(path: &str) -> SourceImage<'_> {
-    SourceImage {
-        path: Path::new(path),
-        format: DiskFormat::Raw,
-    }
+    SourceImage::new(Path::new(path), DiskFormat::Raw)
 }
 
 #[test]

@@ -34,10 +34,7 @@ fn act(control: &ControlPlane, dice: &mut Dice) -> Result<String, ControlPlaneEr
     let name = dice.pick(&["a", "b", "c"]);
     let volume: VolumeId = id(name);
     let snapshot = id(dice.pick(&["one", "two"]));
-    let image = SourceImage {
-        path: Path::new("/images/x"),
-        format: DiskFormat::Raw,
-    };
+    let image = SourceImage::new(Path::new("/images/x"), DiskFormat::Raw);
     let what = dice.pick(&[
         "create", "create", "create", "grow", "take", "take", "remove", "restore", "replace", "back up",
         "verify", "delete",

@@ -94,10 +94,7 @@ fn a_path_that_means_another_place_elsewhere_is_refused() {
     let (site, control) = Site::new();
     let vol = create(&control, "vol", "secret-raw");
     let call = Call::new();
-    let relative = SourceImage {
-        path: Path::new("images/b"),
-        format: DiskFormat::Raw,
-    };
+    let relative = SourceImage::new(Path::new("images/b"), DiskFormat::Raw);
     let mut new = new_volume("v", "secret");
     new.content = NewContent::Image(TemplateImage::new("images/b", DiskFormat::Raw));
     for refused in [
@@ -222,10 +219,7 @@ fn a_missing_or_damaged_key_is_an_error_and_never_plaintext() {
     let (site, control) = Site::new();
     let vol = create(&control, "vol", "secret");
     let call = Call::new();
-    let image = SourceImage {
-        path: Path::new("/images/b"),
-        format: DiskFormat::Raw,
-    };
+    let image = SourceImage::new(Path::new("/images/b"), DiskFormat::Raw);
     for damage in [
         "UPDATE passphrases SET sealed = zeroblob(length(sealed))",
         "UPDATE passphrases SET kek = 'another'",

@@ -29,6 +29,7 @@ const BACK: &str = "
     DROP TABLE template_copies;
     DROP TABLE templates;
     DROP TABLE exports;
+    DROP TABLE installation;
     UPDATE schema_versions SET version = 2 WHERE component = 'control-plane';
     COMMIT;";
 

@@ -1,13 +1,13 @@
 use std::path::Path;
 
-use strongroom_types::{DiskFormat, Geometry, PayloadOffset};
+use strongroom_types::{DiskFormat, Geometry, GuestSize, PayloadOffset};
 
 use super::State;
 use super::content::{Content, Matter};
 use super::disk::{FakeDisk, error};
 use crate::{
-    BaseImage, ContentSource, CreateDisk, Disk, DiskContent, DiskLocation, EndpointError, ErrorKind,
-    FormatDevice, FormatQcow2, HostAnswer, Protection, ReplaceContent, SourceImage,
+    BaseImage, ContentSource, CreateDisk, Disk, DiskContent, DiskFacts, DiskLocation, EndpointError,
+    ErrorKind, FormatDevice, FormatQcow2, HostAnswer, InspectDisk, Protection, ReplaceContent, SourceImage,
 };
 
 impl State {
@@ -38,6 +38,12 @@ impl State {
                 let message = "a raw disk lies on no image; use qcow2";
                 return Err(error(ErrorKind::Unsupported, name, message));
             }
+        }
+        if let Some(expected) = c.digest
+            && disk.content.first(expected.bytes.get()).digest() != expected.sha256
+        {
+            let message = format!("{} would not hold what was recorded", c.path.display());
+            return Err(error(ErrorKind::UntrustedImage, name, message));
         }
         let facts = disk.facts();
         self.gone.remove(c.path);
@@ -90,6 +96,7 @@ impl State {
 
     /// What a guest reads of a disk.
     pub(super) fn read(&mut self, name: &'static str, disk: &Disk<'_>) -> Result<Content, EndpointError> {
+        self.no_machine_has(name, disk.location.path())?;
         let there = self.opened(name, disk)?;
         there.readable(name)?;
         Ok(there.read())
@@ -111,6 +118,21 @@ impl State {
         }
         let size = self.images.get(image.path).map_or(size, |size| size.get());
         Ok(Content::of(Matter::Image(image.path.to_owned()), size))
+    }
+
+    /// What a header says of an image that was added and is no disk here.
+    pub(super) fn image_facts(
+        &self,
+        name: &'static str,
+        c: &InspectDisk<'_>,
+    ) -> Result<Option<DiskFacts>, EndpointError> {
+        let path = c.location.path();
+        let Some(size) = self.images.get(path).filter(|_| !self.disks.contains_key(path)) else {
+            return Ok(None);
+        };
+        let size = GuestSize::new(size.get()).map_err(|e| error(ErrorKind::WrongDisk, name, e))?;
+        let (location, plain) = (c.location.clone(), Protection::Plain);
+        FakeDisk::new(name, location, c.format, size, plain, None).map(|disk| Some(disk.facts()))
     }
 
     pub(super) fn base_is_there(&self, name: &'static str, path: &Path) -> Result<(), EndpointError> {
@@ -160,26 +182,23 @@ impl State {
     ) -> Result<HostAnswer, EndpointError> {
         self.free(name, c.location)?;
         let key = self.fingerprint(c.protection);
+        let (location, format) = (c.location.clone(), DiskFormat::Qcow2);
+        let mut disk = FakeDisk::new(name, location, format, c.guest, c.protection, key)?;
+        if let Some(base) = c.base {
+            self.fill(name, &mut disk, &base.into())?;
+            disk.set_base(Some(BaseImage::new(base.path, base.format)));
+        }
         let there = self.at(name, c.location)?;
-        let same = there
-            .matches(name, DiskFormat::Qcow2, c.protection.format())
-            .is_ok()
+        let same = there.matches(name, format, c.protection.format()).is_ok()
+            && there.lies_on(name, c.base).is_ok()
             && there.guest() == c.guest
             && there.key == key
             && there.facts().snapshots.is_empty()
-            && there.content.is_unwritten_from(0);
+            && there.content == disk.content;
         if same {
             return Ok(HostAnswer::Disk(there.facts()));
         }
         let size = blank(name, there)?.facts().device;
-        let mut disk = FakeDisk::new(
-            name,
-            c.location.clone(),
-            DiskFormat::Qcow2,
-            c.guest,
-            c.protection,
-            key,
-        )?;
         disk.volume = Some(c.volume.clone());
         disk.look(name, c.location, size)?;
         let facts = disk.facts();

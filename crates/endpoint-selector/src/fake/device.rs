@@ -4,13 +4,22 @@ use strongroom_types::{DeviceSize, DiskFormat, GuestSize};
 
 use super::disk::{FakeDisk, error};
 use super::{MemoryEndpoint, State, lock};
-use crate::{DeviceFacts, DiskLocation, EndpointError, ErrorKind, HostAnswer, Protection, ProveBlank};
+use crate::{
+    BlankDevice, DeviceFacts, DiskLocation, EndpointError, ErrorKind, HostAnswer, Protection, ProveBlank,
+};
 
 /// A block device: what the host knows of it, and how large its storage has made it.
 #[derive(Debug, Clone)]
 pub(super) struct FakeDevice {
     facts: DeviceFacts,
     in_storage: DeviceSize,
+}
+
+impl FakeDevice {
+    /// As the host knows it.
+    pub(super) fn size(&self) -> DeviceSize {
+        self.facts.size
+    }
 }
 
 impl MemoryEndpoint {
@@ -88,13 +97,18 @@ impl State {
     pub(super) fn blank_device(
         &mut self,
         operation: &'static str,
-        location: &DiskLocation,
+        c: &BlankDevice<'_>,
     ) -> Result<HostAnswer, EndpointError> {
+        let location = c.location;
         if !matches!(location, DiskLocation::Block(device) if device.identity.is_some()) {
             let message = format!("{location} has to be a block device with an identity");
             return Err(error(ErrorKind::InvalidRequest, operation, message));
         }
         self.free(operation, location)?;
+        if let Some(from) = c.from {
+            self.at(operation, location)?.clear_from(from.get());
+            return Ok(HostAnswer::Done);
+        }
         let here = self.at(operation, location)?.facts().location;
         let size = self.device(operation, location.path())?.facts.size;
         let guest = GuestSize::new(size.get()).map_err(|e| error(ErrorKind::Io, operation, e))?;
@@ -161,6 +175,7 @@ impl State {
 
     /// Fails while something on the host uses what is there.
     pub(super) fn free(&self, operation: &'static str, location: &DiskLocation) -> Result<(), EndpointError> {
+        self.no_machine_has(operation, location.path())?;
         match self
             .devices
             .get(location.path())

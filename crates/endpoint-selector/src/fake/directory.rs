@@ -1,10 +1,10 @@
 use std::path::Path;
 
-use strongroom_types::{ByteSize, PoolId};
+use strongroom_types::ByteSize;
 
 use super::State;
 use super::disk::error;
-use crate::{DirectoryFacts, EndpointError, ErrorKind, HostAnswer};
+use crate::{DirectoryFacts, EndpointError, ErrorKind, HostAnswer, MarkDirectory};
 
 impl State {
     /// What a directory is. A mark stays with its file system: another one at the same path has its own.
@@ -15,7 +15,9 @@ impl State {
         });
         if facts.pool.is_none() {
             let mark = self.marks.get(&(path.to_owned(), facts.file_system));
-            facts.pool = mark.cloned();
+            if let Some((pool, owner)) = mark.cloned() {
+                (facts.pool, facts.owner) = (Some(pool), owner);
+            }
         }
         facts
     }
@@ -23,13 +25,27 @@ impl State {
     pub(super) fn mark(
         &mut self,
         operation: &'static str,
-        path: &Path,
-        pool: &PoolId,
+        c: &MarkDirectory<'_>,
     ) -> Result<HostAnswer, EndpointError> {
+        let (path, pool) = (c.path, c.pool);
         self.directory_at(operation, path)?;
         let facts = self.directory(path);
+        let same_owner = c.owner.is_none() || facts.owner.as_ref() == c.owner;
         match &facts.pool {
-            Some(there) if there == pool => {}
+            Some(there) if there == pool && same_owner => {}
+            Some(there) if there == pool && (facts.owner.is_none() || c.take_over) => {
+                drop(self.marks.insert(
+                    (path.to_owned(), facts.file_system),
+                    (pool.clone(), c.owner.cloned()),
+                ))
+            }
+            Some(there) if there == pool => {
+                let message = format!(
+                    "{} is that pool of another installation; take it over",
+                    path.display()
+                );
+                return Err(error(ErrorKind::AlreadyExists, operation, message));
+            }
             Some(other) => {
                 let message = format!("{} is pool {other}'s and stays that", path.display());
                 return Err(error(ErrorKind::AlreadyExists, operation, message));
@@ -38,10 +54,10 @@ impl State {
                 let message = format!("nothing can be written in {}", path.display());
                 return Err(error(ErrorKind::PermissionDenied, operation, message));
             }
-            None => drop(
-                self.marks
-                    .insert((path.to_owned(), facts.file_system), pool.clone()),
-            ),
+            None => drop(self.marks.insert(
+                (path.to_owned(), facts.file_system),
+                (pool.clone(), c.owner.cloned()),
+            )),
         }
         Ok(HostAnswer::Directory(self.directory(path)))
     }

@@ -151,6 +151,13 @@ impl FakeDisk {
         behind_header && self.content.is_unwritten_from(bytes.saturating_sub(header))
     }
 
+    /// Makes zeros of what the storage has behind so many bytes of it.
+    pub(super) fn clear_from(&mut self, bytes: u64) {
+        let kept = bytes.saturating_sub(self.facts.payload_offset.get());
+        let all = self.content.bytes();
+        self.content = self.content.first(kept).resized(all, self.unwritten());
+    }
+
     /// Whether the disk is what a command says.
     pub(super) fn matches(
         &self,

@@ -4,7 +4,7 @@ use std::path::Path;
 use strongroom_types::{Call, DiskFormat, HostFacts, Interrupted};
 
 use super::disk::{FakeDisk, error};
-use super::{MemoryEndpoint, State, lock};
+use super::{MemoryEndpoint, State, lock, machine};
 use crate::{
     BackUpHeader, BaseImage, CompareContent, ContentDigest, ContentSource, DigestContent, Disk, DiskContent,
     Endpoint, EndpointError, EraseKeyslots, ErrorKind, HostAnswer, HostCommand, InspectDisk, Protection,
@@ -36,7 +36,7 @@ fn paths<'a>(command: &HostCommand<'a>) -> [Option<&'a Path>; 2] {
             }
         },
         HostCommand::FormatDevice(c) => one(c.location.path()),
-        HostCommand::FormatQcow2(c) => one(c.location.path()),
+        HostCommand::FormatQcow2(c) => [Some(c.location.path()), c.base.map(|base| base.path)],
         HostCommand::ProveBlank(c) => one(c.location.path()),
         HostCommand::BlankDevice(c) => one(c.location.path()),
         HostCommand::InspectDisk(c) => [Some(c.location.path()), c.base_in],
@@ -107,6 +107,9 @@ impl State {
     }
 
     fn inspect(&mut self, name: &'static str, c: &InspectDisk<'_>) -> Result<HostAnswer, EndpointError> {
+        if let (Some(facts), None) = (self.image_facts(name, c)?, c.encryption) {
+            return Ok(HostAnswer::Disk(facts));
+        }
         let disk = self.at(name, c.location)?;
         disk.matches(name, c.format, c.encryption)?;
         disk.lies_in(name, c.base_in)?;
@@ -168,6 +171,7 @@ impl State {
             let message = format!("{} is not a regular file and stays", path.display());
             return Err(error(ErrorKind::WrongDisk, name, message));
         }
+        self.no_machine_has(name, path)?;
         if self.disks.remove(path).is_some() {
             self.gone.insert(path.to_owned());
         }
@@ -185,7 +189,7 @@ impl State {
                 self.directory_at(name, c.path)?;
                 Ok(HostAnswer::Directory(self.directory(c.path)))
             }
-            HostCommand::MarkDirectory(c) => self.mark(name, c.path, c.pool),
+            HostCommand::MarkDirectory(c) => self.mark(name, c),
             HostCommand::MakeDirectory(c) => self.directory_at(name, c.path),
             HostCommand::ListDirectory(c) => self.directory_at(name, c.path).map(|_| self.names(c.path)),
             HostCommand::IdentifyDevice(c) => self.identify(name, c.path),
@@ -193,16 +197,22 @@ impl State {
             HostCommand::CreateDisk(c) => self.create(name, c),
             HostCommand::FormatDevice(c) => self.format(name, c),
             HostCommand::FormatQcow2(c) => self.format_qcow2(name, c),
-            HostCommand::BlankDevice(c) => self.blank_device(name, c.location),
+            HostCommand::BlankDevice(c) => self.blank_device(name, c),
             HostCommand::ProveBlank(c) => self.prove_blank(name, c),
             HostCommand::InspectDisk(c) => self.inspect(name, c),
             HostCommand::VerifyDisk(c) => {
+                if c.disk.format == DiskFormat::Qcow2 {
+                    self.free(name, c.disk.location)?;
+                }
                 let facts = self.opened(name, &c.disk)?.facts();
                 let checked = vec!["in memory".to_owned()];
                 Ok(HostAnswer::Verified(Verification::new(facts, checked)))
             }
-            // A disk grows while a guest runs on it.
-            HostCommand::GrowDisk(c) => self.grown(name, &c.disk, |disk| disk.grow(name, c.to)),
+            // A device grows while a guest runs on it.
+            HostCommand::GrowDisk(c) => {
+                self.not_in_a_machine(name, c.disk.location, c.disk.format)?;
+                self.grown(name, &c.disk, |disk| disk.grow(name, c.to))
+            }
             HostCommand::ShrinkDisk(c) => self.change(name, &c.disk, |disk| disk.shrink(name, c.to)),
             HostCommand::FlattenDisk(c) => self.flatten(name, &c.disk),
             HostCommand::SnapshotDisk(c) => {
@@ -215,10 +225,7 @@ impl State {
             HostCommand::EraseKeyslots(c) => self.erase(name, c),
             HostCommand::DeleteDisk(c) => self.delete(name, c.path),
             HostCommand::SweepStaging(_) => Ok(HostAnswer::Swept(Vec::new())),
-            HostCommand::Vm(_) => {
-                let message = "a host in memory runs no virtual machines";
-                Err(EndpointError::new(ErrorKind::Unsupported, name, message))
-            }
+            HostCommand::Vm(c) => self.machine_command(name, c),
         }
     }
 
@@ -255,8 +262,11 @@ impl Endpoint for MemoryEndpoint {
             };
             EndpointError::new(kind, name, "nothing was done")
         })?;
-        let paths = paths(command);
-        if let Some(path) = paths.into_iter().flatten().find(|path| !path.is_absolute()) {
+        let mut paths: Vec<_> = paths(command).into_iter().flatten().collect();
+        if let HostCommand::Vm(command) = command {
+            paths = machine::paths(command);
+        }
+        if let Some(path) = paths.into_iter().find(|path| !path.is_absolute()) {
             let message = format!("{:?} is not an absolute path", path.display());
             return Err(EndpointError::new(ErrorKind::InvalidRequest, name, message));
         }

@@ -1,6 +1,6 @@
 use strongroom_endpoint_selector::{
-    CompareContent, CreateDisk, Disk, DiskContent, DiskFacts, ErrorKind, GrowDisk, HostAnswer, Protection,
-    ReplaceContent, Sameness,
+    CompareContent, CreateDisk, DigestContent, Disk, DiskContent, DiskFacts, ErrorKind, GrowDisk, HostAnswer,
+    Protection, ReplaceContent, Sameness,
 };
 use strongroom_types::{ByteSize, DiskFormat};
 
@@ -40,6 +40,29 @@ fn a_disk_holds_its_template_and_nothing_else() {
     let disk = disk(&made, desk.luks1());
     assert_eq!(compared(&desk, disk, "/one"), Sameness::Identical);
     assert_eq!(compared(&desk, disk, "/short"), Sameness::Different);
+}
+
+#[test]
+fn a_disk_that_would_not_hold_what_is_known_gets_no_name() {
+    let desk = Desk::new();
+    let made = with_a_disk(&desk, DiskFormat::Raw, Protection::Plain);
+    let digest = DigestContent::new(disk(&made, Protection::Plain));
+    let HostAnswer::Digest(known) = desk.run(digest).unwrap() else {
+        panic!("no digest");
+    };
+    let create = |path: &'static str| {
+        let content = DiskContent::Template(image(path));
+        let create = CreateDisk::new(
+            "/p/w".as_ref(),
+            DiskFormat::Raw,
+            guest(4 * MIB),
+            Protection::Plain,
+            content,
+        );
+        desk.run(create.digest(Some(known)))
+    };
+    refused(create("/short"), ErrorKind::UntrustedImage, &["/p/w"]);
+    create("/one").unwrap();
 }
 
 #[test]

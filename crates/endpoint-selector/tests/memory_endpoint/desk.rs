@@ -19,10 +19,7 @@ pub(crate) fn file(path: &str) -> DiskLocation {
 }
 
 pub(crate) fn image(path: &str) -> SourceImage<'_> {
-    SourceImage {
-        path: Path::new(path),
-        format: DiskFormat::Raw,
-    }
+    SourceImage::new(Path::new(path), DiskFormat::Raw)
 }
 
 pub(crate) fn luks(format: EncryptionFormat, key: &Passphrase) -> Protection<'_> {

@@ -40,6 +40,24 @@ fn a_mark_is_for_good_and_stays_with_its_file_system() {
 }
 
 #[test]
+fn a_mark_is_one_owners_until_another_takes_it_over() {
+    let desk = Desk::new();
+    let gold = "gold".parse().unwrap();
+    let (here, there) = ("here".parse().unwrap(), "there".parse().unwrap());
+    let mark = || MarkDirectory::new("/p".as_ref(), &gold);
+    let owner_after = |mark: MarkDirectory<'_>| match desk.run(mark).unwrap() {
+        HostAnswer::Directory(facts) => facts.owner,
+        other => panic!("not a directory: {other:?}"),
+    };
+    assert_eq!(owner_after(mark()), None);
+    assert_eq!(owner_after(mark().owner(Some(&here))), Some(here));
+    let taken = desk.run(mark().owner(Some(&there)));
+    refused(taken, ErrorKind::AlreadyExists, &["/p", "another installation"]);
+    let taken = mark().owner(Some(&there)).take_over(true);
+    assert_eq!(owner_after(taken), Some(there));
+}
+
+#[test]
 fn a_directory_that_cannot_be_written_is_not_marked() {
     let desk = Desk::new();
     desk.node.set_directory(facts(1, false));

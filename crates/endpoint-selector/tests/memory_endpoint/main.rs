@@ -15,4 +15,6 @@ mod directory;
 mod fake;
 mod identity;
 mod keys;
+mod machine_images;
+mod machines;
 mod size;

@@ -124,6 +124,35 @@ fn a_directory_without_the_mark_is_an_error_and_no_empty_pool() {
 }
 
 #[test]
+fn a_directory_of_another_installation_is_refused_by_every_operation_and_by_preparing() {
+    let (site, node) = in_memory(config().of_installation("here".parse().unwrap()));
+    site.create("v", MIB, DiskFormat::Qcow2, site.encrypted())
+        .unwrap();
+    for owner in [None, Some("here")] {
+        let mut facts = directory("/pool", true);
+        facts.owner = owner.map(|owner| owner.parse().unwrap());
+        node.set_directory(facts);
+        assert_eq!(site.get("v").unwrap().unwrap().id, volume("v"), "{owner:?}");
+    }
+    let mut facts = directory("/pool", true);
+    facts.owner = Some("there".parse().unwrap());
+    node.set_directory(facts);
+    for error in every_operation(&site) {
+        assert_eq!(error.kind(), ErrorKind::WrongDisk, "{error}");
+        assert!(
+            error.message().contains("of another installation, there"),
+            "{error}"
+        );
+        assert!(error.message().contains("take the directory over"), "{error}");
+    }
+    refused(
+        site.pool.prepare(&site.cx()),
+        ErrorKind::AlreadyExists,
+        &["main", "another installation"],
+    );
+}
+
+#[test]
 fn preparing_marks_the_directory_and_never_takes_another_pools() {
     let (site, node) = in_memory(config());
     let mut blank = directory("/pool", true);

@@ -3,7 +3,7 @@ use std::io::Write;
 use std::path::Path;
 
 use rustix::fs::statvfs;
-use strongroom_endpoint_selector::RegisteredEndpoints;
+use strongroom_endpoint_selector::{Disk, DiskLocation, Protection, RegisteredEndpoints};
 use strongroom_storage_pool::SnapshotAction::{Create, Delete};
 use strongroom_storage_pool::{ErrorKind, PoolDriver, PoolError, VolumeContent};
 use strongroom_types::DiskFormat;
@@ -154,10 +154,12 @@ fn a_copy_that_cannot_fit_is_not_begun() {
     site.create("sparse", 1 << 40, DiskFormat::Raw, site.encrypted())
         .unwrap();
     let image = machine.image("image", 3, 12 << 20);
-    let id = "t".parse().unwrap();
+    let (id, elsewhere) = ("t".parse().unwrap(), DiskLocation::file(&image));
     for content in [
         VolumeContent::Template(named(&id, &image)),
         VolumeContent::Overlay(named(&id, &image)),
+        unnamed(&image),
+        VolumeContent::Copy(Disk::new(&elsewhere, DiskFormat::Raw, Protection::Plain)),
     ] {
         let made = site.create_with("v", 12 * MIB, DiskFormat::Qcow2, site.encrypted(), content);
         crate::site::refused(
@@ -169,9 +171,9 @@ fn a_copy_that_cannot_fit_is_not_begun() {
     }
     let usage = site.pool.usage(&site.cx()).unwrap();
     assert_eq!((usage.total.get(), usage.provisioned), (8 * MIB, None));
-    let small = machine.image("small", 3, 3 << 20);
+    let small = machine.image("small", 3, 5 << 20);
     let key = site.encrypted();
-    site.create_with("v", 3 * MIB, DiskFormat::Raw, key, unnamed(&small))
+    site.create_with("v", 5 * MIB, DiskFormat::Raw, key, unnamed(&small))
         .unwrap();
     let cloned = site.clone("v", key, "w", key);
     crate::site::refused(cloned, ErrorKind::NoSpace, &["main", "v.luks takes", "are free"]);

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
 
+use strongroom_endpoint_selector::ContentDigest;
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::SnapshotAction::{Create, Restore};
 use strongroom_storage_pool::{ErrorKind, SourceImage, Template, VolumeContent, VolumeKey};
@@ -117,6 +118,52 @@ fn a_flattened_volume_needs_its_template_no_more() {
         );
         site.delete(name).unwrap();
         assert!(machine.files().is_empty());
+    }
+}
+
+#[test]
+fn a_template_whose_copy_somebody_removed_under_a_volume_is_not_forgotten() {
+    let machine = Machine::new();
+    let site = machine.site();
+    let (id, image) = (template(), machine.image("image", 5, 1 << 20));
+    let content = VolumeContent::Overlay(named(&id, &image));
+    site.create_with("v", MIB, DiskFormat::Qcow2, site.encrypted(), content)
+        .unwrap();
+    let kept = machine.pool().join("templates/debian-12.raw");
+    let aside = machine.path("aside");
+    fs::rename(&kept, &aside).unwrap();
+    refused(
+        site.forget("debian-12"),
+        ErrorKind::Busy,
+        &["main", "debian-12 is not there", "volume v", "put it back"],
+    );
+    fs::rename(&aside, &kept).unwrap();
+    refused(
+        site.forget("debian-12"),
+        ErrorKind::Busy,
+        &["volume v reads from"],
+    );
+    fs::remove_file(&kept).unwrap();
+    site.delete("v").unwrap();
+    site.forget("debian-12").unwrap();
+}
+
+#[test]
+fn an_image_that_does_not_hold_what_is_known_of_the_template_is_not_kept() {
+    let machine = Machine::new();
+    let site = machine.site();
+    let (id, image) = (template(), machine.image("image", 5, 1 << 20));
+    let known = ContentDigest::new([7; 32], guest(MIB));
+    for content in [
+        VolumeContent::Template(named(&id, &image).holding(Some(known))),
+        VolumeContent::Overlay(named(&id, &image).holding(Some(known))),
+    ] {
+        refused(
+            site.create_with("v", MIB, DiskFormat::Qcow2, site.encrypted(), content),
+            ErrorKind::UntrustedImage,
+            &["main", "SHA-256", &known.to_string(), "not what was recorded"],
+        );
+        assert!(machine.files().is_empty() && machine.templates().is_empty());
     }
 }
 

@@ -3,12 +3,26 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{ArgGroup, Args, Subcommand};
 use strongroom_pool_conformance::checks;
-use strongroom_types::PoolId;
+use strongroom_types::{HostId, PoolId};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pool {
     /// Adds a directory as a pool of volume files, or block devices as a pool of volumes that have a device each.
     Add(PoolAdd),
+    /// Removes a pool that has no volumes. Its storage stays as it is, but for the copies of templates, and can be added again.
+    Remove {
+        /// Which pool.
+        name: PoolId,
+        /// Asks nothing of the storage, which is gone for good: copies of templates stay where they are.
+        #[arg(long)]
+        keep_copies: bool,
+    },
+    /// Marks a pool's directory as this installation's, although it is another one's. That one then refuses it. Both would delete each
+    /// other's volumes, so this is for when the other is gone, or when it took the directory from this one.
+    TakeOver {
+        /// Which pool.
+        name: PoolId,
+    },
     /// Lists the pools with what they can do and how full they are.
     List,
     /// Checks that the pool keeps every promise of a storage driver, on its real storage with this machine's tools.
@@ -51,9 +65,13 @@ fn check_names() -> PossibleValuesParser {
 pub(crate) struct PoolAdd {
     /// Its name.
     pub(crate) name: PoolId,
-    /// The directory. It exists, is no symlink, and is marked as this pool's for good.
+    /// The directory. It exists, is no symlink, and is marked as this pool's of this installation for good. It lies in no other pool and
+    /// not in the state directory, and neither lies in it.
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
+    /// The one host that reaches the directory, added with `host add`. Without it, this machine does.
+    #[arg(long, value_name = "NAME", requires = "directory")]
+    pub(crate) host: Option<HostId>,
     /// A block device that volumes may have, such as /dev/disk/by-id/...; say it once for each. Whatever is on it when a volume
     /// gets it has to be zeros.
     #[arg(long, value_name = "PATH")]
@@ -75,6 +93,9 @@ pub(crate) struct PoolAdd {
     /// The volumes may promise their guests so many percent of the file system's size together, such as 300.
     #[arg(long, value_name = "PERCENT", requires = "directory")]
     pub(crate) promise: Option<u32>,
+    /// The directory may be marked as a pool of this name of another installation, and becomes this one's: see `pool take-over`.
+    #[arg(long, requires = "directory")]
+    pub(crate) take_over: bool,
     /// The pool refuses encrypted volumes.
     #[arg(long)]
     pub(crate) no_encryption: bool,

@@ -20,6 +20,9 @@ pub(crate) struct Source {
     /// The image's format. It is never guessed; without it the file's ending says.
     #[arg(long, value_name = "FORMAT", requires = "image")]
     pub(crate) image_format: Option<DiskFormat>,
+    /// A raw image that begins as a qcow2 or another image file does is meant as it is.
+    #[arg(long, requires = "image")]
+    pub(crate) opaque: bool,
     /// Reads the new disk back and compares it with the digest that was recorded of the template.
     #[arg(long, requires = "template")]
     pub(crate) digest: bool,
@@ -127,7 +130,7 @@ pub(crate) enum Volume {
     Export {
         /// Which volume.
         id: VolumeId,
-        /// The new file.
+        /// The new file. It lies in no pool and not in the state directory.
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
         /// How the image lies there: qcow2 or raw.
@@ -157,6 +160,9 @@ pub(crate) enum Volume {
         /// The image's format. It is never guessed; without it the file's ending says.
         #[arg(long, value_name = "FORMAT")]
         format: Option<DiskFormat>,
+        /// A raw image that begins as a qcow2 or another image file does is meant as it is: the guest then reads that file itself.
+        #[arg(long)]
+        opaque: bool,
         #[command(flatten)]
         passphrase: Passphrase,
         /// What the guest is to see; without it as much as the image has.

@@ -1,11 +1,15 @@
-use anyhow::{Result, bail};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
 use comfy_table::Table;
 use serde::Serialize;
-use strongroom_endpoint_selector::Endpoint;
+use strongroom_endpoint_selector::{Endpoint, OpenDirectory};
 use strongroom_types::{Call, Finding, HostFacts};
 
 use crate::cli::{Host, Output};
+use crate::commands::absolute;
 use crate::output::{print, table};
+use crate::remote_hosts::{RemoteHost, RemoteHosts};
 use crate::session::{Session, scratch};
 
 #[derive(Debug, Serialize)]
@@ -34,6 +38,31 @@ pub(super) fn run(session: &Session, command: Host, output: Output, call: &Call)
                 );
             }
             let facts = session.agent.probe(call, &scratch(session.state.path()))?;
+            session.control.register_host(&facts)?;
+            print(output, &HostView::from(facts), capabilities)
+        }
+        Host::Add {
+            name,
+            address,
+            certificates,
+        } => {
+            if name == session.agent.host().id {
+                bail!("{name} is the name of this machine; have a certificate made for another name");
+            }
+            let mut remote = RemoteHosts::read(session.state.path())?;
+            let earlier = remote.0.remove(&name);
+            let host = RemoteHost {
+                address,
+                certificates: absolute(&certificates)?,
+                pools: earlier.map(|earlier| earlier.pools).unwrap_or_default(),
+            };
+            let endpoint = host.endpoint(&name)?;
+            endpoint
+                .run(call, &OpenDirectory::new(Path::new("/")).into())
+                .with_context(|| format!("host {name} was not added"))?;
+            let facts = endpoint.host();
+            remote.0.insert(name, host);
+            remote.write(session.state.path())?;
             session.control.register_host(&facts)?;
             print(output, &HostView::from(facts), capabilities)
         }

@@ -47,17 +47,21 @@ pub(super) fn run(session: &Session, command: Offering, output: Output) -> Resul
             let made: OfferingView = session.control.create_offering(&new)?.into();
             return print(output, &made, |o| listing(std::slice::from_ref(o)));
         }
+        Offering::Remove { name } => {
+            session.control.remove_offering(&name)?;
+            listed(session, OfferingFilter::all())?
+        }
         Offering::List { encrypt } => {
             let filter = encrypt.map_or_else(OfferingFilter::all, OfferingFilter::encrypting);
-            session
-                .control
-                .offerings(filter)?
-                .into_iter()
-                .map(OfferingView::from)
-                .collect()
+            listed(session, filter)?
         }
     };
     print(output, &offerings, |offerings| listing(offerings))
+}
+
+fn listed(session: &Session, filter: OfferingFilter) -> Result<Vec<OfferingView>> {
+    let found = session.control.offerings(filter)?;
+    Ok(found.into_iter().map(OfferingView::from).collect())
 }
 
 fn listing(offerings: &[OfferingView]) -> Table {

@@ -1,8 +1,10 @@
 mod check;
+mod ownership;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
@@ -20,6 +22,7 @@ use crate::drivers::{
     SHELF,
 };
 use crate::output::{print, table};
+use crate::places::Places;
 use crate::session::Session;
 
 #[derive(Debug, Serialize)]
@@ -87,14 +90,38 @@ pub(super) fn run(session: &Session, command: Pool, output: Output, call: &Call)
             return print(output, &shown, |p| listing(std::slice::from_ref(p)));
         }
         Pool::Check(check) => return check::run(session, &check, output, call),
-        Pool::List => session
-            .control
-            .pools()?
-            .iter()
-            .map(|record| view(session, record, call))
-            .collect(),
+        Pool::Remove { name, keep_copies } => {
+            remove(session, &name, keep_copies, call)?;
+            views(session, call)?
+        }
+        Pool::TakeOver { name } => {
+            ownership::take_over(session, &name, call)?;
+            views(session, call)?
+        }
+        Pool::List => views(session, call)?,
     };
     print(output, &pools, |pools| listing(pools))
+}
+
+fn views(session: &Session, call: &Call) -> Result<Vec<PoolView>> {
+    let pools = session.control.pools()?;
+    Ok(pools.iter().map(|record| view(session, record, call)).collect())
+}
+
+fn remove(session: &Session, name: &PoolId, keep_copies: bool, call: &Call) -> Result<()> {
+    let pools = session.control.pools()?;
+    session.control.remove_pool(call, name, keep_copies)?;
+    // Which volume had which device is of no use without the pool, and would be taken for that of another pool of this name.
+    let shelf = pools.iter().find(|pool| pool.id == *name);
+    if let Some(shelf) = shelf.and_then(|pool| pool.settings.get(SHELF)) {
+        match fs::remove_file(shelf) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(e).with_context(|| format!("pool {name} is removed, but not its record {shelf}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn add(session: &Session, pool: PoolAdd, call: &Call) -> Result<PoolView> {
@@ -106,7 +133,13 @@ fn add(session: &Session, pool: PoolAdd, call: &Call) -> Result<PoolView> {
         ),
         None => NewPool::new(pool.name.clone(), BLOCK, device_settings(session, &pool, call)?),
     };
-    session.agent.reach(pool.name);
+    if let (true, Some(directory)) = (pool.take_over, new.settings.get(DIRECTORY)) {
+        ownership::take(session, &pool.name, Path::new(directory), call)?;
+    }
+    match &pool.host {
+        Some(host) => session.give_pool(host, &pool.name)?,
+        None => session.agent.reach(pool.name),
+    }
     let record = session.control.add_pool(call, &new)?;
     Ok(view(session, &record, call))
 }
@@ -134,6 +167,7 @@ fn directory_settings(
     if let Some(other) = pools.iter().find(|other| same(other) && other.id != pool.name) {
         bail!("{text} is pool {} already", other.id);
     }
+    Places::of(session)?.refuse_pool(&directory, &pool.name)?;
     let mut settings = BTreeMap::from([
         (DIRECTORY.to_owned(), text),
         (ENCRYPTION.to_owned(), yes_or_no(!pool.no_encryption)),

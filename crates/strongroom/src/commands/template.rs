@@ -38,10 +38,17 @@ impl From<TemplateRecord> for TemplateView {
 pub(super) fn run(session: &Session, command: Template, output: Output, call: &Call) -> Result<()> {
     let control = &session.control;
     let templates: Vec<TemplateView> = match command {
-        Template::Add { name, file, format } => {
+        Template::Add {
+            name,
+            file,
+            format,
+            largest,
+            opaque,
+        } => {
             let path = absolute(&file)?;
             let format = image_format(&path, format, "--format")?;
-            let new = NewTemplate::new(name, path, format);
+            let mut new = NewTemplate::new(name, path, format);
+            (new.largest, new.opaque) = (largest, opaque);
             let added: TemplateView = with_bar(output, "read the template", call, |call| {
                 Ok(control.add_template(call, &new)?)
             })?

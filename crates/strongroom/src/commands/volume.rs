@@ -12,6 +12,7 @@ use self::view::{ErasureView, ExportView, details, exports, lines, listing, view
 use crate::cli::{Output, Volume};
 use crate::commands::absolute;
 use crate::output::print;
+use crate::places::Places;
 use crate::report::with_bar;
 use crate::session::Session;
 
@@ -118,7 +119,9 @@ pub(super) fn run(
             return print(output, &shown, |v| lines("checked", &v.checked));
         }
         Volume::BackUpHeader { id, to } => {
-            control.back_up_header(call, &id, &absolute(&to)?)?;
+            let to = absolute(&to)?;
+            Places::of(session)?.pools_only().refuse_file(&to)?;
+            control.back_up_header(call, &id, &to)?;
             control.volume(&id)?
         }
         Volume::Delete { id } => {

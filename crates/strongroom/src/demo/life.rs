@@ -317,10 +317,7 @@ pub(crate) fn grow_snapshot_restore(stage: &Stage, template: &Template, report: 
     report.step("change the content", |call, checks| {
         let other = stage.directory.join("other-content");
         write_other_content(&other, before.get())?;
-        let image = SourceImage {
-            path: &other,
-            format: DiskFormat::Raw,
-        };
+        let image = SourceImage::new(&other, DiskFormat::Raw);
         control.replace_content(call, &root, &image)?;
         let same = control.compare_content(call, &root, &template.source())?;
         checks.hold(

@@ -2,10 +2,13 @@
 #![cfg(test)]
 
 mod bad_input;
+mod changed_images;
 mod copies;
 mod faults;
 mod kills;
 mod leak;
 mod life;
 mod machine;
+mod ownership;
 mod pool_check;
+mod remote;

@@ -14,6 +14,7 @@ use crate::cli::{Output, Source, Volume};
 use crate::commands::{absolute, image_format};
 use crate::output::print;
 use crate::passphrase::{Typed, given};
+use crate::places::Places;
 use crate::report::with_bar;
 use crate::session::Session;
 
@@ -33,7 +34,9 @@ pub(super) fn content(source: Source) -> Result<NewContent> {
         (None, Some(image)) => {
             let path = absolute(&image)?;
             let format = image_format(&path, source.image_format, "--image-format")?;
-            NewContent::Image(TemplateImage::new(path, format))
+            let mut image = TemplateImage::new(path, format);
+            image.opaque = source.opaque;
+            NewContent::Image(image)
         }
         (None, None) => NewContent::Blank,
     })
@@ -117,7 +120,9 @@ pub(super) fn run(
                 (None, Some(reason)) => ExportAs::Declassified(reason),
                 (None, None) => ExportAs::Plain,
             };
-            let mut new = NewExport::new(id, absolute(&to)?, format, protection);
+            let to = absolute(&to)?;
+            Places::of(session)?.refuse_file(&to)?;
+            let mut new = NewExport::new(id, to, format, protection);
             new.check_digest = digest;
             let made: ExportView = with_bar(output, "export", call, |call| {
                 Ok(control.export_volume(call, &new)?)
@@ -130,6 +135,7 @@ pub(super) fn run(
             offering,
             from,
             format,
+            opaque,
             passphrase: _,
             size,
             pool,
@@ -138,7 +144,7 @@ pub(super) fn run(
             let path = absolute(&from)?;
             let format = image_format(&path, format, "--format")?;
             let mut new = NewImport::new(offering, path, format);
-            (new.id, new.pool, new.key) = (id, pool, key);
+            (new.id, new.pool, new.key, new.opaque) = (id, pool, key, opaque);
             new.guest = size.map(GuestSize::try_from).transpose()?;
             new.check_digest = digest;
             let made = with_bar(output, "import", call, |call| {
