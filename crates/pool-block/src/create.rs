@@ -7,8 +7,9 @@ use strongroom_storage_pool::{
 };
 use strongroom_types::{DiskFormat, HostId};
 
-use crate::errand::{Errand, Purpose, volume};
+use crate::errand::{Errand, Purpose};
 use crate::kind::{Kind, LUKS, protection};
+use crate::template::is_template;
 use crate::{BlockPool, BlockStorage, Label, Provided, Stage, Supply};
 
 impl<S: BlockStorage> BlockPool<S> {
@@ -20,12 +21,30 @@ impl<S: BlockStorage> BlockPool<S> {
         request: &CreateVolume<'_>,
         host: Option<&HostId>,
     ) -> Result<Volume, PoolError> {
+        self.is_no_template(operation, request.volume)?;
+        let _claim = self.claim(cx, operation, request.volume)?;
+        self.create_claimed(cx, operation, request, host)
+    }
+
+    /// The same of one that is claimed.
+    pub(crate) fn create_claimed(
+        &self,
+        cx: &OpContext<'_>,
+        operation: &'static str,
+        request: &CreateVolume<'_>,
+        host: Option<&HostId>,
+    ) -> Result<Volume, PoolError> {
         let (id, kind) = (request.volume, Kind::new(request.format, request.key));
-        let _claim = self.claim(cx, operation, id)?;
         let source = self.admit(operation, request)?;
         let mut need = kind.need(Need::any());
         if let Some(ContentSource::Disk(disk) | ContentSource::Declassified(disk, _)) = source {
             need = of_disk(&disk).need(need);
+            if disk.base.is_some() {
+                need = of_disk(&disk).need_as_overlay(need);
+            }
+        }
+        if matches!(request.content, VolumeContent::Overlay(_)) {
+            need = kind.need_as_overlay(need);
         }
         if let Some(host) = host {
             need = need.on(host.clone());
@@ -38,20 +57,31 @@ impl<S: BlockStorage> BlockPool<S> {
             Some(provided) => self.clear(cx, operation, id, &provided)?,
             None => {}
         }
+        let percent = if is_template(id) { 100 } else { self.qcow2_percent };
         let size = kind
-            .device(request.guest, self.qcow2_percent)
+            .device(request.guest, percent)
             .map_err(|e| self.error(ErrorKind::InvalidRequest, operation, &e.to_string()))?;
         let stage = match self.storage.features().supply {
             Supply::Made => Stage::Begun,
             Supply::Reused => Stage::Assigned,
         };
-        let label = Label::new(stage, kind.format, kind.encryption, request.guest);
-        self.storage
-            .provision(cx.call, id, size, &label)
+        let mut label = Label::new(stage, kind.format, kind.encryption, request.guest);
+        let kept = match request.content {
+            VolumeContent::Overlay(template) => Some(self.keep(cx, operation, &template, request.guest)?),
+            _ => None,
+        };
+        if let Some(kept) = &kept {
+            label = label.on(&kept.provided.label);
+        }
+        let provided = self.storage.provision(cx.call, id, size, &label);
+        // The label says what the volume lies on, so that nobody forgets the template from here on.
+        drop(kept);
+        provided
             .map_err(self.failed(operation))
             .and_then(|provided| {
                 let purpose = Purpose::reading(operation, id, &provided);
                 self.on_host(cx, purpose, need, |errand| {
+                    errand.base = self.base_of(cx, purpose, errand)?;
                     self.make(cx, purpose, errand, request, source)
                 })
             })
@@ -70,6 +100,9 @@ impl<S: BlockStorage> BlockPool<S> {
         }
         let source = match request.content {
             VolumeContent::Blank => return Ok(None),
+            VolumeContent::Overlay(template) => {
+                return self.may_lie(operation, request, &template).map(|()| None);
+            }
             VolumeContent::Template(template) => ContentSource::Image(template.image),
             VolumeContent::Copy(disk) => ContentSource::Disk(disk),
             VolumeContent::Declassified(disk, why) => ContentSource::Declassified(disk, why),
@@ -104,15 +137,15 @@ impl<S: BlockStorage> BlockPool<S> {
         if there != kind {
             return Err(other(label.guest.get()));
         }
-        let facts = self.on_host(cx, purpose, need, |errand| {
+        self.on_disk(cx, purpose, need, |errand| {
             let seen = self.look(errand, purpose)?;
             if seen.guest != request.guest {
                 return Err(other(seen.guest.get()));
             }
-            let disk = kind.disk(&seen.location, request.key);
-            errand.disk(kind, VerifyDisk::new(disk))
-        })?;
-        Ok(volume(purpose.volume, purpose.provided, facts))
+            let disk = errand.on_base(kind.disk(&seen.location, request.key));
+            let facts = errand.disk(kind, VerifyDisk::new(disk))?;
+            Ok(errand.volume(purpose.volume, purpose.provided, facts))
+        })
     }
 
     /// Makes the disk on its device, and says that it is ready when it has been opened with its key.
@@ -137,7 +170,7 @@ impl<S: BlockStorage> BlockPool<S> {
             errand.done(ProveBlank::new(&location))?;
             label = self.relabel(cx, purpose, &label, &label.at(Stage::Begun))?;
         }
-        let disk = kind.disk(&location, request.key);
+        let disk = errand.on_base(kind.disk(&location, request.key));
         let empty = match (kind.format, request.key) {
             (DiskFormat::Raw, VolumeKey::Encrypted(key)) => {
                 errand.disk(kind, FormatDevice::new(id, &location, LUKS, key))
@@ -147,16 +180,20 @@ impl<S: BlockStorage> BlockPool<S> {
             }
             (DiskFormat::Qcow2, key) => errand.disk(
                 kind,
-                FormatQcow2::new(id, &location, request.guest, protection(key)),
+                FormatQcow2::new(id, &location, request.guest, protection(key)).base(disk.base),
             ),
         }?;
         errand.exactly(empty, request.guest)?;
         if let Some(source) = source {
             errand.disk(kind, ReplaceContent::new(disk, source))?;
+            if is_template(id) {
+                errand.identical(disk, source)?;
+            }
         }
         let facts = verified(errand, kind, disk, request)?;
+        errand.lies_right(&facts)?;
         self.relabel(cx, purpose, &label, &label.at(Stage::Ready))?;
-        Ok(volume(id, purpose.provided, facts))
+        Ok(errand.volume(id, purpose.provided, facts))
     }
 
     pub(crate) fn relabel(
@@ -191,11 +228,11 @@ impl<S: BlockStorage> BlockPool<S> {
             let message = format!("volume {} is {kind}, and so has its clone to be", request.source);
             return Err(self.error(ErrorKind::InvalidRequest, CLONE, &message));
         }
-        self.on_host(cx, purpose, kind.need(Need::any()), |errand| {
+        self.on_disk(cx, purpose, kind.need(Need::any()), |errand| {
             let location = kind
                 .location(&errand.device, provided.label.guest)
                 .map_err(self.unfit(CLONE))?;
-            let source = kind.disk(&location, request.source_key);
+            let source = errand.on_base(kind.disk(&location, request.source_key));
             let facts = errand.disk(kind, VerifyDisk::new(source))?;
             let content = VolumeContent::Copy(source);
             let create = CreateVolume::new(request.volume, facts.guest, kind.format, key, content);

@@ -2,11 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_endpoint_selector::{
-    DeviceFacts, DiskFacts, Endpoint, EndpointError, HostAnswer, HostCommand, IdentifyDevice, Need,
-    RescanDevice,
+    BaseImage, DeviceFacts, Disk, DiskFacts, Endpoint, EndpointError, HostAnswer, HostCommand,
+    IdentifyDevice, Need, RescanDevice,
 };
 use strongroom_storage_pool::{ErrorKind, OpContext, PoolError, Volume};
-use strongroom_types::{Call, HostId, PoolId, VolumeId};
+use strongroom_types::{Call, DeviceSize, HostId, PoolId, TemplateId, VolumeId};
 
 use crate::kind::Kind;
 use crate::{BlockStorage, HandedOver, Provided};
@@ -25,6 +25,15 @@ pub(crate) struct Errand<'a> {
     pub(crate) device: HandedOver,
     /// What else uses the device on this host.
     pub(crate) used_by: Option<String>,
+    /// The template that the disk on the device lies on.
+    pub(crate) base: Option<Base>,
+}
+
+/// A template, and where the host of an errand has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Base {
+    pub(crate) template: TemplateId,
+    pub(crate) image: BaseImage,
 }
 
 /// What an errand is for.
@@ -67,7 +76,7 @@ pub(crate) fn on_host<T>(
     cx: &OpContext<'_>,
     purpose: Purpose<'_>,
     need: Need,
-    work: impl FnOnce(&Errand<'_>) -> Result<T, PoolError>,
+    work: impl FnOnce(&mut Errand<'_>) -> Result<T, PoolError>,
 ) -> Result<T, PoolError> {
     let Purpose {
         operation,
@@ -101,11 +110,17 @@ pub(crate) fn on_host<T>(
         operation,
         call: cx.call,
         endpoint,
-        host,
+        host: host.clone(),
         device,
         used_by: None,
+        base: None,
     };
-    let done = errand.identify().and_then(|()| work(&errand));
+    // The storage may not know yet that its operator made the device larger.
+    let larger = |size| {
+        storage.found_larger(cx.call, volume, size).ok()?;
+        storage.hand_over(cx.call, volume, &host).ok()
+    };
+    let done = errand.identify(larger).and_then(|()| work(&mut errand));
     if provided.hosts.contains(&errand.host) {
         return done;
     }
@@ -126,14 +141,42 @@ pub(crate) fn storage_failed(
 }
 
 impl Errand<'_> {
+    /// An errand of the same host with another device, which is the right one.
+    pub(crate) fn with_device(&self, device: HandedOver) -> Result<Self, PoolError> {
+        let mut other = Self {
+            endpoint: Arc::clone(&self.endpoint),
+            host: self.host.clone(),
+            device,
+            used_by: None,
+            base: None,
+            ..*self
+        };
+        other.identify(|_| None)?;
+        Ok(other)
+    }
+
+    /// The disk, on the template that it lies on.
+    pub(crate) fn on_base<'d>(&'d self, disk: Disk<'d>) -> Disk<'d> {
+        disk.on(self.base.as_ref().map(|base| base.image.source()))
+    }
+
     /// Finds the right device at the path, or fails before anything on it is touched. One that the storage made larger without
-    /// the host's noticing is looked at again.
-    fn identify(&mut self) -> Result<(), PoolError> {
+    /// the host's noticing is looked at again. Of one that its serial number shows to be the right one and that is larger than the storage
+    /// says, the storage is told.
+    fn identify(&mut self, larger: impl FnOnce(DeviceSize) -> Option<HandedOver>) -> Result<(), PoolError> {
         let path = self.device.path.clone();
-        let wanted = self.device.identity.clone();
+        let mut wanted = self.device.identity.clone();
         let mut found = self.device_facts(IdentifyDevice::new(&path))?;
         if found.size < wanted.size {
             found = self.device_facts(RescanDevice::new(&path))?;
+        }
+        if found.size > wanted.size
+            && wanted.serial.is_some()
+            && wanted.serial == found.serial
+            && let Some(device) = larger(found.size).filter(|device| device.path == path)
+        {
+            wanted = device.identity.clone();
+            self.device = device;
         }
         let serial_differs = wanted.serial.is_some() && wanted.serial != found.serial;
         if found.size != wanted.size || serial_differs {
@@ -152,7 +195,10 @@ impl Errand<'_> {
         Ok(())
     }
 
-    fn device_facts<'c>(&self, command: impl Into<HostCommand<'c>>) -> Result<DeviceFacts, PoolError> {
+    pub(crate) fn device_facts<'c>(
+        &self,
+        command: impl Into<HostCommand<'c>>,
+    ) -> Result<DeviceFacts, PoolError> {
         match self.endpoint.run(self.call, &command.into()) {
             Ok(HostAnswer::Device(facts)) => Ok(facts),
             Ok(other) => Err(self.strange(&other)),
@@ -177,7 +223,7 @@ impl Errand<'_> {
         PoolError::endpoint(self.operation, format!("pool {pool} on host {host}"), error)
     }
 
-    fn strange(&self, answer: &HostAnswer) -> PoolError {
+    pub(crate) fn strange(&self, answer: &HostAnswer) -> PoolError {
         let message = format!("the host gave an answer to another question: {answer:?}");
         self.error(ErrorKind::Tool, &message)
     }
@@ -228,19 +274,23 @@ impl Errand<'_> {
         let message = format!("{location} came out with {has} bytes, not {wanted}");
         Err(self.error(ErrorKind::Tool, &message))
     }
-}
 
-/// What a host says of a disk and the storage of its device as what a pool says of a volume.
-pub(crate) fn volume(id: &VolumeId, provided: &Provided, facts: DiskFacts) -> Volume {
-    let mut volume = Volume::new(
-        id.clone(),
-        facts.format,
-        facts.encryption,
-        facts.guest,
-        provided.size,
-    );
-    volume.allocated = provided.size.bytes();
-    volume.snapshots = facts.snapshots;
-    volume.snapshots.extend(provided.snapshots.keys().cloned());
-    volume
+    /// What a host says of a disk and the storage of its device as what a pool says of a volume.
+    pub(crate) fn volume(&self, id: &VolumeId, provided: &Provided, facts: DiskFacts) -> Volume {
+        let mut volume = Volume::new(
+            id.clone(),
+            facts.format,
+            facts.encryption,
+            facts.guest,
+            provided.size,
+        );
+        volume.allocated = provided.size.bytes();
+        volume.snapshots = facts.snapshots;
+        volume.snapshots.extend(provided.snapshots.keys().cloned());
+        volume.overlay_of = match (facts.base, &self.base) {
+            (Some(_), Some(base)) => Some(base.template.clone()),
+            _ => None,
+        };
+        volume
+    }
 }

@@ -58,6 +58,14 @@ impl Kind {
         })
     }
 
+    /// What it must be able to do besides when the disk lies on a template.
+    pub(crate) fn need_as_overlay(self, need: Need) -> Need {
+        match self.encryption {
+            Some(_) => need.able_to(Capability::EncryptedOverlay),
+            None => need,
+        }
+    }
+
     /// Where the content of a raw disk begins.
     fn payload_offset(self) -> PayloadOffset {
         match (self.format, self.encryption) {

@@ -47,6 +47,8 @@ pub struct Label {
     pub guest: GuestSize,
     /// Tells two attempts at making one volume from each other.
     attempt: u64,
+    /// The attempt that made the template that the volume lies on.
+    base: Option<u64>,
 }
 
 impl Label {
@@ -63,7 +65,33 @@ impl Label {
             encryption,
             guest,
             attempt: uuid::Uuid::new_v4().as_u64_pair().0,
+            base: None,
         }
+    }
+
+    /// The same volume, on this template.
+    pub(crate) fn on(self, template: &Self) -> Self {
+        let base = Some(template.attempt);
+        Self { base, ..self }
+    }
+
+    /// The same volume, on no template.
+    pub(crate) fn alone(&self) -> Self {
+        Self {
+            base: None,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the volume was made on a template and not flattened since.
+    #[must_use]
+    pub fn is_overlay(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// Whether the volume was made on this template and not flattened since.
+    pub(crate) fn lies_on(&self, template: &Self) -> bool {
+        self.base == Some(template.attempt)
     }
 
     /// The same volume, so far.
@@ -92,6 +120,15 @@ impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let encryption = self.encryption.map_or("plain", EncryptionFormat::as_str);
         let (stage, format, guest) = (self.stage.as_str(), self.format, self.guest.get());
+        if let Some(base) = self.base {
+            // Shorter, so that there is room for one number more.
+            let stage = stage.get(..1).unwrap_or(stage);
+            return write!(
+                f,
+                "sr2:{stage}:{encryption}:{guest:x}:{:016x}:{base:016x}",
+                self.attempt
+            );
+        }
         write!(
             f,
             "sr1:{stage}:{format}:{encryption}:{guest}:{:016x}",
@@ -109,21 +146,32 @@ impl FromStr for Label {
     type Err = ParseLabelError;
 
     fn from_str(text: &str) -> Result<Self, ParseLabelError> {
-        let parsed = || {
-            let ["sr1", stage, format, encryption, guest, attempt] = *text.split(':').collect::<Vec<_>>()
-            else {
-                return None;
-            };
-            Some(Self {
+        let encryption = |text: &str| match text {
+            "plain" => Some(None),
+            luks => luks.parse().ok().map(Some),
+        };
+        let size = |bytes: u64| GuestSize::new(bytes).ok();
+        let number = |text: &str| u64::from_str_radix(text, 16).ok();
+        let parsed = || match *text.split(':').collect::<Vec<_>>() {
+            ["sr1", stage, format, side, guest, attempt] => Some(Self {
                 stage: Stage::ALL.into_iter().find(|s| s.as_str() == stage)?,
                 format: format.parse().ok()?,
-                encryption: match encryption {
-                    "plain" => None,
-                    luks => Some(luks.parse().ok()?),
-                },
-                guest: GuestSize::new(guest.parse().ok()?).ok()?,
-                attempt: u64::from_str_radix(attempt, 16).ok()?,
-            })
+                encryption: encryption(side)?,
+                guest: size(guest.parse().ok()?)?,
+                attempt: number(attempt)?,
+                base: None,
+            }),
+            ["sr2", stage, side, guest, attempt, base] => Some(Self {
+                stage: Stage::ALL
+                    .into_iter()
+                    .find(|s| s.as_str().get(..1) == Some(stage))?,
+                format: DiskFormat::Qcow2,
+                encryption: encryption(side)?,
+                guest: size(number(guest)?)?,
+                attempt: number(attempt)?,
+                base: Some(number(base)?),
+            }),
+            _ => None,
         };
         // What does not come out as it went in was not written here.
         parsed()
@@ -150,6 +198,33 @@ mod tests {
                     assert!(text.chars().all(plain), "{text}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn an_overlays_label_says_which_template_it_lies_on_and_is_no_longer() {
+        let largest = GuestSize::new(i64::MAX as u64 & !511).unwrap();
+        let template = || Label::new(Stage::Ready, DiskFormat::Qcow2, None, largest);
+        let (template, other) = (template(), template());
+        for stage in Stage::ALL {
+            for encryption in [None, Some(EncryptionFormat::Luks1)] {
+                let overlay = Label::new(stage, DiskFormat::Qcow2, encryption, largest).on(&template);
+                let text = overlay.to_string();
+                let parsed = text.parse::<Label>().unwrap();
+                assert_eq!(parsed, overlay);
+                assert!(text.len() <= 63, "{text}");
+                assert!(parsed.is_overlay() && parsed.lies_on(&template) && !parsed.lies_on(&other));
+                assert!(!parsed.alone().is_overlay() && parsed.alone().same_attempt(&overlay));
+            }
+        }
+        let good = "sr2:r:luks1:100000:0123456789abcdef:00000000000000ff";
+        assert_eq!(good.parse::<Label>().unwrap().to_string(), good);
+        for text in [
+            "sr2:ready:luks1:100000:0123456789abcdef:00000000000000ff",
+            "sr2:r:luks1:100000:0123456789abcdef:ff",
+            "sr2:r:luks1:100000:0123456789abcdef",
+        ] {
+            assert_eq!(text.parse::<Label>(), Err(ParseLabelError(text.to_owned())));
         }
     }
 

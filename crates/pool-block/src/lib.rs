@@ -7,12 +7,15 @@ mod errand;
 mod grow;
 mod kind;
 mod label;
+mod overlay;
 mod pool;
 mod shelf;
 mod shelf_device;
 mod shelf_file;
+mod shrink;
 mod snapshot;
 mod storage;
+mod template;
 
 pub use claim::Claim;
 pub use label::{Label, ParseLabelError, Stage};

@@ -8,8 +8,9 @@ use strongroom_storage_pool::{
 };
 use strongroom_types::{Capability, DiskFormat, GeometryError, HostId, PoolId, TemplateId, VolumeId};
 
-use crate::errand::{Errand, Purpose, on_host, storage_failed, volume};
+use crate::errand::{Errand, Purpose, on_host, storage_failed};
 use crate::kind::{Kind, LUKS};
+use crate::template::is_template;
 use crate::{BlockStorage, Claim, Provided, Stage};
 
 /// A pool whose volumes are block devices that a storage hands to a host.
@@ -108,7 +109,7 @@ impl<S: BlockStorage> BlockPool<S> {
         volume: &VolumeId,
     ) -> Result<Provided, PoolError> {
         self.find(cx, operation, volume)?
-            .filter(|provided| provided.label.stage == Stage::Ready)
+            .filter(|provided| provided.label.stage == Stage::Ready && !is_template(volume))
             .ok_or_else(|| {
                 let message = format!("there is no volume {volume}");
                 self.error(ErrorKind::NotFound, operation, &message)
@@ -134,7 +135,7 @@ impl<S: BlockStorage> BlockPool<S> {
         cx: &OpContext<'_>,
         purpose: Purpose<'_>,
         need: Need,
-        work: impl FnOnce(&Errand<'_>) -> Result<T, PoolError>,
+        work: impl FnOnce(&mut Errand<'_>) -> Result<T, PoolError>,
     ) -> Result<T, PoolError> {
         on_host(&self.storage, cx, purpose, need, work)
     }
@@ -145,7 +146,7 @@ impl<S: BlockStorage> BlockPool<S> {
         let location = kind
             .location(&errand.device, label.guest)
             .map_err(self.unfit(purpose.operation))?;
-        let facts = errand.disk(kind, InspectDisk::new(&location, kind.format, kind.encryption))?;
+        let facts = errand.inspected(kind, InspectDisk::new(&location, kind.format, kind.encryption))?;
         match kind.format {
             DiskFormat::Raw => errand.exactly(facts, label.guest),
             DiskFormat::Qcow2 => Ok(facts),
@@ -170,9 +171,11 @@ impl<S: BlockStorage> PoolDriver for BlockPool<S> {
         capabilities.sizes = SizeRule::DeviceRoundedTo(features.granularity);
         capabilities.reach = features.reach;
         capabilities.templates = true;
+        capabilities.overlays = BTreeSet::from([DiskFormat::Qcow2]);
         capabilities.copies = true;
         capabilities.clone = BTreeSet::from([CloneKind::OwnKey]);
         capabilities.grow = features.grow;
+        capabilities.shrink = true;
         capabilities.snapshot_offline = BTreeSet::from([DiskFormat::Qcow2]);
         if features.snapshots {
             capabilities.snapshot_offline = both.clone();
@@ -199,6 +202,7 @@ impl<S: BlockStorage> PoolDriver for BlockPool<S> {
     }
 
     fn delete(&self, cx: &OpContext<'_>, volume: &VolumeId) -> Result<(), PoolError> {
+        self.is_no_template("delete", volume)?;
         let _claim = self.claim(cx, "delete", volume)?;
         match self.find(cx, "delete", volume)? {
             Some(provided) => self.clear(cx, "delete", volume, &provided),
@@ -208,13 +212,16 @@ impl<S: BlockStorage> PoolDriver for BlockPool<S> {
 
     fn get(&self, cx: &OpContext<'_>, id: &VolumeId) -> Result<Option<Volume>, PoolError> {
         let provided = self.find(cx, "get", id)?;
-        let Some(provided) = provided.filter(|provided| provided.label.stage == Stage::Ready) else {
+        let whole = |provided: &Provided| provided.label.stage == Stage::Ready && !is_template(id);
+        let Some(provided) = provided.filter(whole) else {
             return Ok(None);
         };
         let purpose = Purpose::reading("get", id, &provided);
         let need = Need::any().able_to(Capability::PlainImages);
-        let facts = self.on_host(cx, purpose, need, |errand| self.look(errand, purpose))?;
-        Ok(Some(volume(id, &provided, facts)))
+        self.on_disk(cx, purpose, need, |errand| {
+            let facts = self.look(errand, purpose)?;
+            Ok(Some(errand.volume(id, &provided, facts)))
+        })
     }
 
     fn attach(&self, cx: &OpContext<'_>, id: &VolumeId, host: &HostId) -> Result<Attachment, PoolError> {
@@ -224,7 +231,7 @@ impl<S: BlockStorage> PoolDriver for BlockPool<S> {
         provided.hosts = BTreeSet::from([host.clone()]);
         let purpose = Purpose::reading("attach", id, &provided);
         let need = Need::any().able_to(Capability::PlainImages).on(host.clone());
-        let facts = self.on_host(cx, purpose, need, |errand| self.look(errand, purpose));
+        let facts = self.on_disk(cx, purpose, need, |errand| self.look(errand, purpose));
         let facts = match facts {
             Ok(facts) => facts,
             Err(e) if had => return Err(e),
@@ -235,11 +242,15 @@ impl<S: BlockStorage> PoolDriver for BlockPool<S> {
             }
         };
         let mut attachment = Attachment::new(facts.location, facts.format, facts.encryption);
+        attachment.base = facts.base;
         attachment.discard = self.storage.features().discard;
         Ok(attachment)
     }
 
     fn detach(&self, cx: &OpContext<'_>, volume: &VolumeId, host: &HostId) -> Result<(), PoolError> {
+        if is_template(volume) {
+            return Ok(());
+        }
         self.storage
             .take_back(cx.call, volume, host)
             .map_err(self.failed("detach"))
@@ -249,8 +260,8 @@ impl<S: BlockStorage> PoolDriver for BlockPool<S> {
         self.grow_volume(cx, request)
     }
 
-    fn shrink(&self, _: &OpContext<'_>, _: &ResizeVolume<'_>) -> Result<Volume, PoolError> {
-        Err(self.error(ErrorKind::Unsupported, "shrink", "does not shrink volumes"))
+    fn shrink(&self, cx: &OpContext<'_>, request: &ResizeVolume<'_>) -> Result<Volume, PoolError> {
+        self.shrink_volume(cx, request)
     }
 
     fn snapshot(&self, cx: &OpContext<'_>, request: &SnapshotVolume<'_>) -> Result<Volume, PoolError> {
@@ -271,18 +282,16 @@ impl<S: BlockStorage> PoolDriver for BlockPool<S> {
         self.clone_with_key(cx, request, key)
     }
 
-    fn flatten(&self, _: &OpContext<'_>, _: &FlattenVolume<'_>) -> Result<Volume, PoolError> {
-        let message = "makes no overlays, so there are none to flatten";
-        Err(self.error(ErrorKind::Unsupported, "flatten", message))
+    fn flatten(&self, cx: &OpContext<'_>, request: &FlattenVolume<'_>) -> Result<Volume, PoolError> {
+        self.flatten_volume(cx, request)
     }
 
     fn limit(&self, _: &OpContext<'_>, _: &LimitVolume<'_>) -> Result<(), PoolError> {
         Err(self.error(ErrorKind::Unsupported, "limit", "does not limit volumes"))
     }
 
-    /// The pool keeps nothing of a template.
-    fn forget_template(&self, _: &OpContext<'_>, _: &TemplateId) -> Result<(), PoolError> {
-        Ok(())
+    fn forget_template(&self, cx: &OpContext<'_>, template: &TemplateId) -> Result<(), PoolError> {
+        self.forget(cx, template)
     }
 
     fn recover(&self, cx: &OpContext<'_>) -> Result<(), PoolError> {

@@ -23,7 +23,8 @@ pub struct DeviceShelf {
 }
 
 impl DeviceShelf {
-    /// The shelf of a pool: these devices, and this file for what is recorded of them. Nothing is read.
+    /// The shelf of a pool: these devices, and this file for what is recorded of them. Nothing on a device is
+    /// read.
     ///
     /// The file lies on a file system with locks; beside it there are others for locks, named like it with `.lock` at the end.
     ///
@@ -95,7 +96,16 @@ impl DeviceShelf {
         assignment: &Assignment,
     ) -> Result<Provided, PoolError> {
         let device = self.listed(operation, volume, assignment)?;
-        Ok(Provided::new(device.identity.size, assignment.label.clone()))
+        let size = assignment.size_of(device);
+        Ok(Provided::new(size, assignment.label.clone()))
+    }
+}
+
+impl Assignment {
+    /// How large its device is: what the list says, or what a host found since.
+    fn size_of(&self, device: &ShelfDevice) -> DeviceSize {
+        self.grown
+            .map_or(device.identity.size, |grown| grown.max(device.identity.size))
     }
 }
 
@@ -169,6 +179,7 @@ impl BlockStorage for DeviceShelf {
                 path: device.path.clone(),
                 serial: device.identity.serial.clone(),
                 size: device.identity.size,
+                grown: None,
                 label: label.clone(),
             };
             let provided = self.provided("provision", volume, &assignment)?;
@@ -207,8 +218,21 @@ impl BlockStorage for DeviceShelf {
                 );
                 return Err(PoolError::new(ErrorKind::NoSpace, "resize", message));
             }
-            there.size = provided.size;
+            there.size = self.listed("resize", volume, there)?.identity.size;
             Ok(provided)
+        })
+    }
+
+    fn found_larger(&self, call: &Call, volume: &VolumeId, size: DeviceSize) -> Result<(), PoolError> {
+        self.file.change("found_larger", call, |assignments| {
+            let there = assignments
+                .get_mut(volume)
+                .ok_or_else(|| missing("found_larger", volume))?;
+            let device = self.listed("found_larger", volume, there)?;
+            if size > there.size_of(device) {
+                there.grown = Some(size);
+            }
+            Ok(())
         })
     }
 
@@ -226,7 +250,9 @@ impl BlockStorage for DeviceShelf {
             .get(volume)
             .ok_or_else(|| missing("hand_over", volume))?;
         let device = self.listed("hand_over", volume, there)?;
-        Ok(HandedOver::new(device.path.clone(), device.identity.clone()))
+        let mut identity = device.identity.clone();
+        identity.size = there.size_of(device);
+        Ok(HandedOver::new(device.path.clone(), identity))
     }
 
     fn take_back(&self, _: &Call, _: &VolumeId, _: &HostId) -> Result<(), PoolError> {

@@ -1,3 +1,4 @@
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use strongroom_endpoint_selector::DeviceIdentity;
@@ -28,8 +29,20 @@ impl ShelfDevice {
     /// Whether the two could be one device.
     fn clashes_with(&self, other: &Self) -> bool {
         let (mine, theirs) = (&self.identity.serial, &other.identity.serial);
-        self.path == other.path || (mine.is_some() && mine == theirs)
+        self.path == other.path
+            || (mine.is_some() && mine == theirs)
+            || is_one_device(&self.path, &other.path)
     }
+}
+
+/// Whether both paths lead to one block device of this machine, by the kernel's number for it. What is on other machines only is told
+/// apart by its serial number alone.
+pub(crate) fn is_one_device(one: &Path, other: &Path) -> bool {
+    let number = |path: &Path| {
+        let found = path.metadata().ok()?;
+        found.file_type().is_block_device().then(|| found.rdev())
+    };
+    number(one).is_some_and(|one| number(other) == Some(one))
 }
 
 /// Whether these devices can be a shelf. Nothing is looked at on a disk.
@@ -42,7 +55,7 @@ pub(crate) fn check(devices: &[ShelfDevice]) -> Result<(), PoolError> {
         }
         if devices.iter().take(index).any(|other| other.clashes_with(device)) {
             return refuse(format!(
-                "{path} is on the list twice, by its path or its serial number"
+                "{path} is on the list twice, by its path, its serial number or another name of it"
             ));
         }
     }

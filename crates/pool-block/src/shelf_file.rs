@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use strongroom_storage_pool::{ErrorKind, PoolError};
 use strongroom_types::{Call, DeviceSize, PoolId, VolumeId};
 
 use crate::Label;
 use crate::claim::{self, Claim, Fleeting};
+use crate::shelf_device::is_one_device;
 
 /// The first line of defence against reading another program's file.
-const FORMAT: &str = "strongroom device shelf 1";
+const FORMAT: &str = "strongroom device shelf 2";
 
 /// How long another process may hold a lock before whoever waits is told.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,7 +39,48 @@ struct Entry {
     path: PathBuf,
     serial: Option<String>,
     size: u64,
+    /// What a host found the device to have, where that is more than the list says.
+    grown: Option<u64>,
     label: String,
+    check: String,
+}
+
+impl Entry {
+    fn new(volume: &VolumeId, of: &Assignment) -> Self {
+        let mut entry = Self {
+            path: of.path.clone(),
+            serial: of.serial.clone(),
+            size: of.size.get(),
+            grown: of.grown.map(DeviceSize::get),
+            label: of.label.to_string(),
+            check: String::new(),
+        };
+        entry.check = entry.checksum(volume.as_str());
+        entry
+    }
+
+    /// Half of the SHA-256 of all that the entry says, and of whose it is: it finds what an editor or a bad medium changed, and stops
+    /// nobody who computes it anew.
+    fn checksum(&self, volume: &str) -> String {
+        let mut hash = Sha256::new();
+        let (size, path) = (self.size.to_string(), self.path.as_os_str().as_encoded_bytes());
+        let serial = self.serial.as_deref().map(str::as_bytes);
+        let grown = self.grown.map(|grown| grown.to_string());
+        for field in [
+            Some(volume.as_bytes()),
+            Some(path),
+            serial,
+            Some(size.as_bytes()),
+            grown.as_deref().map(str::as_bytes),
+            Some(self.label.as_bytes()),
+        ] {
+            // No serial number is another thing than an empty one, and no field runs into the next.
+            hash.update(field.map_or(u64::MAX, |field| field.len() as u64).to_be_bytes());
+            hash.update(field.unwrap_or_default());
+        }
+        let digest = hash.finalize();
+        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// The device of a volume.
@@ -47,6 +90,8 @@ pub(crate) struct Assignment {
     pub(crate) serial: Option<String>,
     /// What it had when the volume got it, or was last made larger.
     pub(crate) size: DeviceSize,
+    /// What a host found it to have since, where that is more than the list says.
+    pub(crate) grown: Option<DeviceSize>,
     pub(crate) label: Label,
 }
 
@@ -133,9 +178,15 @@ impl ShelfFile {
         let mut assignments = Assignments::new();
         for (volume, entry) in entries {
             let wrong = |e: &dyn std::error::Error| self.damaged(operation, &format!("has {volume:?}: {e}"));
+            let edited = entry.check != entry.checksum(&volume);
             let id: VolumeId = volume.parse().map_err(|e| wrong(&e))?;
             let assignment = Assignment {
                 size: DeviceSize::new(entry.size).map_err(|e| wrong(&e))?,
+                grown: entry
+                    .grown
+                    .map(DeviceSize::new)
+                    .transpose()
+                    .map_err(|e| wrong(&e))?,
                 label: entry.label.parse().map_err(|e| wrong(&e))?,
                 path: entry.path,
                 serial: entry.serial,
@@ -144,6 +195,10 @@ impl ShelfFile {
             if others.any(|other: &Assignment| assignment.is_on(&other.path, other.serial.as_deref())) {
                 let path = assignment.path.display();
                 return Err(self.damaged(operation, &format!("gives {path} to two volumes")));
+            }
+            if edited {
+                let what = format!("was edited where it has {volume:?}: the checksum is another");
+                return Err(self.damaged(operation, &what));
             }
             assignments.insert(id, assignment);
         }
@@ -171,18 +226,12 @@ impl ShelfFile {
 
     /// Writes a file beside, syncs it, and gives it the name.
     fn write(&self, operation: &'static str, assignments: &Assignments) -> Result<(), PoolError> {
-        let entry = |a: &Assignment| Entry {
-            path: a.path.clone(),
-            serial: a.serial.clone(),
-            size: a.size.get(),
-            label: a.label.to_string(),
-        };
         let written = Written {
             format: FORMAT.to_owned(),
             pool: self.pool.to_string(),
             assignments: assignments
                 .iter()
-                .map(|(id, a)| (id.to_string(), entry(a)))
+                .map(|(id, a)| (id.to_string(), Entry::new(id, a)))
                 .collect(),
         };
         let io = |e: io::Error| self.io(operation, e);
@@ -243,8 +292,10 @@ impl ShelfFile {
 }
 
 impl Assignment {
-    /// Whether this is the device of the assignment.
+    /// Whether this is the device of the assignment, by its path, its serial number or the kernel's number for it.
     pub(crate) fn is_on(&self, path: &Path, serial: Option<&str>) -> bool {
-        self.path == path || (serial.is_some() && self.serial.as_deref() == serial)
+        self.path == path
+            || (serial.is_some() && self.serial.as_deref() == serial)
+            || is_one_device(&self.path, path)
     }
 }

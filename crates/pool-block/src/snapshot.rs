@@ -1,8 +1,8 @@
-use strongroom_endpoint_selector::{DiskFacts, Need, SnapshotAction, SnapshotDisk, VerifyDisk};
+use strongroom_endpoint_selector::{Need, SnapshotAction, SnapshotDisk, VerifyDisk};
 use strongroom_storage_pool::{ErrorKind, OpContext, PoolError, SnapshotVolume, Volume};
 use strongroom_types::DiskFormat;
 
-use crate::errand::{Purpose, volume};
+use crate::errand::Purpose;
 use crate::kind::Kind;
 use crate::{BlockPool, BlockStorage, Stage};
 
@@ -25,14 +25,14 @@ impl<S: BlockStorage> BlockPool<S> {
             let message = format!("volume {} is {kind}; only qcow2 keeps snapshots", request.volume);
             return Err(self.error(ErrorKind::Unsupported, SNAPSHOT, &message));
         }
-        let facts = self.on_host(cx, purpose, kind.need(Need::any()), |errand| {
+        self.on_disk(cx, purpose, kind.need(Need::any()), |errand| {
             let location = kind
                 .location(&errand.device, provided.label.guest)
                 .map_err(self.unfit(SNAPSHOT))?;
-            let disk = kind.disk(&location, request.key);
-            errand.disk(kind, SnapshotDisk::new(disk, request.snapshot, request.action))
-        })?;
-        Ok(volume(request.volume, &provided, facts))
+            let disk = errand.on_base(kind.disk(&location, request.key));
+            let facts = errand.disk(kind, SnapshotDisk::new(disk, request.snapshot, request.action))?;
+            Ok(errand.volume(request.volume, &provided, facts))
+        })
     }
 
     /// The key must open the volume before anything is done, and whatever is there afterwards.
@@ -61,8 +61,7 @@ impl<S: BlockStorage> BlockPool<S> {
             provided: &after,
             ..purpose
         };
-        let facts = self.proven(cx, purpose, request)?;
-        Ok(volume(request.volume, &after, facts))
+        self.proven(cx, purpose, request)
     }
 
     /// Only the same kind of volume may be put in the place of one.
@@ -92,18 +91,19 @@ impl<S: BlockStorage> BlockPool<S> {
         cx: &OpContext<'_>,
         purpose: Purpose<'_>,
         request: &SnapshotVolume<'_>,
-    ) -> Result<DiskFacts, PoolError> {
+    ) -> Result<Volume, PoolError> {
         let label = &purpose.provided.label;
         let kind = self.same_side(purpose, request.key)?;
-        self.on_host(cx, purpose, kind.need(Need::any()), |errand| {
+        self.on_disk(cx, purpose, kind.need(Need::any()), |errand| {
             let location = kind
                 .location(&errand.device, label.guest)
                 .map_err(self.unfit(SNAPSHOT))?;
-            let facts = errand.disk(kind, VerifyDisk::new(kind.disk(&location, request.key)))?;
-            match kind.format {
-                DiskFormat::Raw => errand.exactly(facts, label.guest),
-                DiskFormat::Qcow2 => Ok(facts),
+            let disk = errand.on_base(kind.disk(&location, request.key));
+            let mut facts = errand.disk(kind, VerifyDisk::new(disk))?;
+            if kind.format == DiskFormat::Raw {
+                facts = errand.exactly(facts, label.guest)?;
             }
+            Ok(errand.volume(purpose.volume, purpose.provided, facts))
         })
     }
 }

@@ -179,6 +179,16 @@ pub trait BlockStorage: Send + Sync + fmt::Debug {
     /// [`NoSpace`](crate::ErrorKind::NoSpace) when it cannot be; other [`PoolError`]s.
     fn resize(&self, call: &Call, volume: &VolumeId, size: DeviceSize) -> Result<Provided, PoolError>;
 
+    /// Takes note that a host finds the device of a volume, which has the serial number that the storage says, to be this large: somebody
+    /// made it larger and did not say so here. One that is known to be so large stays as it is.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where the storage alone knows how large its devices are; other [`PoolError`]s.
+    fn found_larger(&self, _: &Call, volume: &VolumeId, _: DeviceSize) -> Result<(), PoolError> {
+        let message = format!("the storage knows how large the device of volume {volume} is");
+        Err(PoolError::unsupported("found_larger", message))
+    }
+
     /// Takes the device from a volume, with its snapshots, and from every host that has it. A volume without one is fine.
     ///
     /// # Errors
@@ -255,6 +265,9 @@ macro_rules! forward {
             }
             fn resize(&self, call: &Call, volume: &VolumeId, size: DeviceSize) -> Result<Provided, PoolError> {
                 (**self).resize(call, volume, size)
+            }
+            fn found_larger(&self, call: &Call, volume: &VolumeId, size: DeviceSize) -> Result<(), PoolError> {
+                (**self).found_larger(call, volume, size)
             }
             fn remove(&self, call: &Call, volume: &VolumeId) -> Result<(), PoolError> {
                 (**self).remove(call, volume)

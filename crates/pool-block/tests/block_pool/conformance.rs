@@ -18,11 +18,17 @@ use crate::site::{MIB, Memory, pool_id};
 /// Real tools take their time on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Names without those of templates, which stay when a volume goes.
+fn of_volumes(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+    let names = names.into_iter();
+    names.filter(|name| !name.starts_with("kept-template-")).collect()
+}
+
 /// What is on a shelf: the volumes that have a device.
 fn listing(shelf: DeviceShelf) -> impl Fn() -> io::Result<BTreeSet<String>> {
     move || {
         let volumes = shelf.volumes(&Call::new()).map_err(io::Error::other)?;
-        Ok(volumes.iter().map(ToString::to_string).collect())
+        Ok(of_volumes(volumes.iter().map(ToString::to_string)))
     }
 }
 
@@ -88,7 +94,7 @@ fn a_pool_on_a_storage_that_makes_devices_and_keeps_snapshots_keeps_the_contract
     let listed = Arc::clone(&array);
     let site = Site::new(move || Ok::<_, PoolError>(BlockPool::new(Arc::clone(&opened))))
         .with_host(machine.agent.clone())
-        .with_listing(move || Ok(listed.files().into_iter().collect()))
+        .with_listing(move || Ok(of_volumes(listed.files())))
         .with_size(GuestSize::new(MIB).unwrap())
         .with_patience(PATIENCE);
     let report = run(&site);

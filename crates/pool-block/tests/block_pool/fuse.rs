@@ -139,6 +139,10 @@ impl<S: BlockStorage> BlockStorage for Fused<S> {
     fn resize(&self, call: &Call, volume: &VolumeId, size: DeviceSize) -> Result<Provided, PoolError> {
         self.fuse.step(dead, || self.inner.resize(call, volume, size))
     }
+    fn found_larger(&self, call: &Call, volume: &VolumeId, size: DeviceSize) -> Result<(), PoolError> {
+        self.fuse
+            .step(dead, || self.inner.found_larger(call, volume, size))
+    }
     fn remove(&self, call: &Call, volume: &VolumeId) -> Result<(), PoolError> {
         self.fuse.step(dead, || self.inner.remove(call, volume))
     }

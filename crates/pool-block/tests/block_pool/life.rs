@@ -1,9 +1,10 @@
 //! The life of volumes on loop devices with real tools.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use strongroom_endpoint_selector::SourceImage;
-use strongroom_pool_block::{ErrorKind, ShelfDevice};
+use strongroom_pool_block::{DeviceShelf, ErrorKind, ShelfDevice};
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::{
     CloneKey, Declassification, PoolDriver, SnapshotAction, Template, VolumeContent, VolumeKey,
@@ -11,7 +12,7 @@ use strongroom_storage_pool::{
 use strongroom_types::{DeviceSize, DiskFormat};
 
 use crate::machine::{Machine, disk, tool};
-use crate::site::{MIB, guest, refused, volume};
+use crate::site::{MIB, guest, pool_id, refused, volume};
 
 const RAW: DiskFormat = DiskFormat::Raw;
 const QCOW2: DiskFormat = DiskFormat::Qcow2;
@@ -92,6 +93,53 @@ fn a_qcow2_volume_lives_on_a_device_with_its_snapshots() {
 }
 
 #[test]
+fn a_device_that_its_operator_made_larger_is_noticed_with_the_list_as_it_was() {
+    let machine = Machine::new(&[24 * MIB]);
+    let site = machine.site();
+    let list = machine.devices();
+    site.create("v", 16 * MIB, RAW, site.encrypted(), VolumeContent::Blank)
+        .unwrap();
+    machine.loops[0].grow(40 * MIB);
+    assert_eq!(site.get("v").unwrap().unwrap().device.get(), 24 * MIB);
+    let grown = site.grow("v", 30 * MIB, site.encrypted()).unwrap();
+    assert_eq!((grown.guest, grown.device.get()), (guest(30 * MIB), 40 * MIB));
+    // The kernel knows it before anybody is asked.
+    machine.loops[0].grow(48 * MIB);
+    tool(
+        "losetup",
+        &["--set-capacity", machine.loops[0].path.to_str().unwrap()],
+    );
+    assert_eq!(site.get("v").unwrap().unwrap().guest, guest(30 * MIB));
+    let anew = machine.site_with(list);
+    let there = anew.get("v").unwrap().unwrap();
+    assert_eq!((there.guest, there.device.get()), (guest(30 * MIB), 48 * MIB));
+    let location = anew.location("v");
+    machine.verify(disk(&location, RAW, Some(&site.key)));
+    let more = site.grow("v", 60 * MIB, site.encrypted());
+    refused(more, ErrorKind::NoSpace, &["50331648", "make the device larger"]);
+    anew.delete("v").unwrap();
+}
+
+#[test]
+fn a_device_by_another_name_is_the_same_device() {
+    let machine = Machine::new(&[24 * MIB]);
+    let site = machine.site();
+    site.create("v", 16 * MIB, RAW, site.encrypted(), VolumeContent::Blank)
+        .unwrap();
+    let alias = machine.place.path().join("alias");
+    symlink(&machine.loops[0].path, &alias).unwrap();
+    let size = DeviceSize::new(24 * MIB).unwrap();
+    let by = |path: &std::path::Path| ShelfDevice::new(path, size, None);
+    let file = machine.place.path().join("shelf");
+    let twice = [by(&machine.loops[0].path), by(&alias)];
+    let twice = DeviceShelf::open(pool_id(), &file, twice);
+    refused(twice, ErrorKind::InvalidRequest, &["on the list twice"]);
+    let other = machine.site_with(vec![by(&alias)]);
+    let taken = other.create("w", MIB, RAW, other.encrypted(), VolumeContent::Blank);
+    refused(taken, ErrorKind::NoSpace, &["no device is free"]);
+}
+
+#[test]
 fn a_thin_qcow2_volume_is_larger_than_its_device() {
     let machine = Machine::new(&[16 * MIB]);
     let mut site = machine.site();
@@ -161,15 +209,21 @@ fn a_volume_does_not_grow_over_what_somebody_left_there() {
 
 #[test]
 fn another_device_behind_the_same_path_is_not_touched() {
-    let machine = Machine::new(&[24 * MIB]);
-    let site = machine.site();
+    let machine = Machine::new(&[24 * MIB, 24 * MIB]);
+    // The name of a device is a symlink, which can lead to another one tomorrow.
+    let path = machine.place.path().join("by-id");
+    let leads_to = |number: usize| {
+        let _ = fs::remove_file(&path);
+        symlink(&machine.loops[number].path, &path).unwrap();
+    };
+    leads_to(0);
+    let serial = Some(machine.loops[0].backing.to_str().unwrap().to_owned());
+    let size = DeviceSize::new(24 * MIB).unwrap();
+    let site = machine.site_with(vec![ShelfDevice::new(&path, size, serial)]);
     site.create("v", 16 * MIB, RAW, site.encrypted(), VolumeContent::Blank)
         .unwrap();
-    let (path, other) = (machine.loops[0].path.clone(), machine.place.path().join("other"));
-    fs::File::create_new(&other).unwrap().set_len(24 * MIB).unwrap();
-    tool("losetup", &["--detach", path.to_str().unwrap()]);
-    tool("losetup", &[path.to_str().unwrap(), other.to_str().unwrap()]);
-    let words = ["other", "backing-0", "nothing on it was read or written"];
+    leads_to(1);
+    let words = ["backing-1", "backing-0", "nothing on it was read or written"];
     refused(site.get("v"), ErrorKind::WrongDisk, &words);
     refused(site.delete("v"), ErrorKind::WrongDisk, &words);
     refused(
@@ -180,12 +234,9 @@ fn another_device_behind_the_same_path_is_not_touched() {
     let host = "node".parse().unwrap();
     let attached = site.pool.attach(&site.cx(), &volume("v"), &host);
     refused(attached, ErrorKind::WrongDisk, &words);
-    assert!(fs::read(&other).unwrap().iter().all(|byte| *byte == 0));
-    tool("losetup", &["--detach", path.to_str().unwrap()]);
-    tool(
-        "losetup",
-        &[path.to_str().unwrap(), machine.loops[0].backing.to_str().unwrap()],
-    );
+    let untouched = machine.loops[1].read(0, 24 << 20);
+    assert!(untouched.iter().all(|byte| *byte == 0));
+    leads_to(0);
     assert_eq!(site.get("v").unwrap().unwrap().guest, guest(16 * MIB));
 }
 

@@ -32,18 +32,25 @@ pub(crate) fn tool(name: &str, args: &[&str]) -> String {
     String::from_utf8(done.stdout).unwrap().trim().to_owned()
 }
 
-/// A loop device that is detached when dropped.
+/// A loop device that the kernel detaches when this is dropped, and when the test is killed.
 #[derive(Debug)]
 pub(crate) struct Loop {
     pub(crate) path: PathBuf,
     pub(crate) backing: PathBuf,
+    _open: File,
 }
 
 impl Loop {
     pub(crate) fn on(backing: PathBuf) -> Self {
         let path = tool("losetup", &["--find", "--show", backing.to_str().unwrap()]);
-        let path = path.into();
-        Self { path, backing }
+        let open = File::open(&path).unwrap();
+        // Of a device that is open, this only says that it is detached when nobody has it open any more: losetup(8).
+        tool("losetup", &["--detach", &path]);
+        Self {
+            path: path.into(),
+            backing,
+            _open: open,
+        }
     }
 
     /// Makes the backing file larger. The kernel does not notice.
@@ -66,12 +73,6 @@ impl Loop {
         let file = File::options().write(true).open(&self.path).unwrap();
         file.write_all_at(bytes, at).unwrap();
         file.sync_all().unwrap();
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        tool("losetup", &["--detach", self.path.to_str().unwrap()]);
     }
 }
 

@@ -16,5 +16,7 @@ mod interrupted;
 mod life;
 mod machine;
 mod on_array;
+mod overlays;
 mod shelf;
+mod shrink;
 mod site;

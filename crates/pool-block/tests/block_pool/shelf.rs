@@ -51,7 +51,7 @@ fn a_file_that_is_missing_damaged_or_anothers_is_an_error_and_stays_as_it_is() {
         (String::new(), ErrorKind::Io, "is no such file"),
         (half, ErrorKind::Io, "is no such file"),
         (
-            good.replace("shelf 1", "shelf 2"),
+            good.replace("shelf 2", "shelf 1"),
             ErrorKind::Io,
             "says that it is",
         ),
@@ -84,6 +84,32 @@ fn a_file_that_is_missing_damaged_or_anothers_is_an_error_and_stays_as_it_is() {
             good.replace("67108864", "67108865"),
             ErrorKind::Io,
             "not a multiple of 512",
+        ),
+        // All of these could be what was written, had it been another time.
+        (
+            good.replace(":ready:raw:luks1:", ":ready:raw:plain:"),
+            ErrorKind::Io,
+            "the checksum is another",
+        ),
+        (
+            good.replace("by-id/1", "by-id/2"),
+            ErrorKind::Io,
+            "edited where it has \"b\"",
+        ),
+        (
+            good.replace("serial-1", "serial-2"),
+            ErrorKind::Io,
+            "the checksum is another",
+        ),
+        (
+            good.replace("67108864", "67108352"),
+            ErrorKind::Io,
+            "the checksum is another",
+        ),
+        (
+            good.replace("\"b\": {", "\"c\": {"),
+            ErrorKind::Io,
+            "edited where it has \"c\"",
         ),
         (
             good.replace("\"pool\"", "\"more\": 1, \"pool\""),

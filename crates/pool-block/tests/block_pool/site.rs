@@ -5,8 +5,8 @@ use strongroom_endpoint_selector::{DeviceFacts, Endpoint, RegisteredEndpoints};
 use strongroom_pool_block::{BlockPool, BlockStorage, DeviceShelf, ErrorKind, ShelfDevice};
 use strongroom_secret::Passphrase;
 use strongroom_storage_pool::{
-    CloneKey, CloneVolume, CreateVolume, DiskLocation, OpContext, PoolDriver, PoolError, ResizeVolume,
-    SnapshotAction, SnapshotVolume, Volume, VolumeContent, VolumeKey,
+    CloneKey, CloneVolume, CreateVolume, DiskLocation, FlattenVolume, OpContext, PoolDriver, PoolError,
+    ResizeVolume, SnapshotAction, SnapshotVolume, Volume, VolumeContent, VolumeKey,
 };
 use strongroom_types::{
     Call, Capability, DeviceSize, DiskFormat, Finding, GuestSize, HostFacts, PoolId, VolumeId,
@@ -97,6 +97,22 @@ impl<S: BlockStorage> Site<S> {
             .grow(&self.cx(), &ResizeVolume::new(&volume, guest(to), key))
     }
 
+    pub(crate) fn shrink(&self, name: &str, to: u64, key: VolumeKey<'_>) -> Result<Volume, PoolError> {
+        let volume = volume(name);
+        self.pool
+            .shrink(&self.cx(), &ResizeVolume::new(&volume, guest(to), key))
+    }
+
+    pub(crate) fn flatten(&self, name: &str) -> Result<Volume, PoolError> {
+        let volume = volume(name);
+        self.pool
+            .flatten(&self.cx(), &FlattenVolume::new(&volume, self.encrypted()))
+    }
+
+    pub(crate) fn forget(&self, template: &str) -> Result<(), PoolError> {
+        self.pool.forget_template(&self.cx(), &template.parse().unwrap())
+    }
+
     pub(crate) fn snapshot(
         &self,
         name: &str,
@@ -182,6 +198,7 @@ pub(crate) fn host(name: &str) -> HostFacts {
         Capability::PlainImages,
         Capability::Qcow2Luks,
         Capability::RawLuks1,
+        Capability::EncryptedOverlay,
     ] {
         facts
             .capabilities
