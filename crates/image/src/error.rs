@@ -24,7 +24,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// Why a header is not accepted.
+/// Why a header is not accepted, not opened or not written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
@@ -124,6 +124,33 @@ pub enum ImageError {
         /// The most that is allowed.
         limit: u64,
     },
+    /// The passphrase opens no keyslot.
+    #[error("the passphrase opens no keyslot")]
+    WrongPassphrase,
+    /// No keyslot is active.
+    #[error("no keyslot is active: no passphrase opens it, only a header backup would bring it back")]
+    NoKeyslot,
+    /// A keyslot that this crate does not open, although others may.
+    #[error(
+        "the LUKS1 keyslots have the {field} {found}; only those of aes-xts-plain64 with sha256 are opened here"
+    )]
+    Unsupported {
+        /// What is not known here.
+        field: &'static str,
+        /// Its value, printable.
+        found: String,
+    },
+    /// Writing failed.
+    #[error("cannot write the {what}")]
+    Write {
+        /// What was to be written.
+        what: &'static str,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes")]
+    Random,
 }
 
 impl ImageError {

@@ -10,24 +10,31 @@ use crate::{CostLimit, Format, ImageError};
 
 /// Figures 4 and 5 of the "LUKS1 On-Disk Format Specification", version 1.2.3. Places in bytes.
 const LENGTH: usize = 592;
-const CIPHER: usize = 8;
-const MODE: usize = 40;
-const HASH: usize = 72;
-const PAYLOAD: usize = 104;
-const KEY_BYTES: usize = 108;
-const DIGEST_ITERATIONS: usize = 164;
-const UUID: usize = 168;
-const FIRST_SLOT: usize = 208;
-const SLOT_LENGTH: usize = 48;
-const ACTIVE: u32 = 0x00AC_71F3;
-const DISABLED: u32 = 0x0000_DEAD;
+pub(crate) const CIPHER: usize = 8;
+pub(crate) const MODE: usize = 40;
+pub(crate) const HASH: usize = 72;
+pub(crate) const PAYLOAD: usize = 104;
+pub(crate) const KEY_BYTES: usize = 108;
+pub(crate) const DIGEST: u64 = 112;
+pub(crate) const DIGEST_LENGTH: usize = 20;
+pub(crate) const DIGEST_SALT: u64 = 132;
+pub(crate) const SALT_LENGTH: usize = 32;
+pub(crate) const DIGEST_ITERATIONS: usize = 164;
+pub(crate) const UUID: usize = 168;
+pub(crate) const FIRST_SLOT: usize = 208;
+pub(crate) const SLOT_LENGTH: usize = 48;
+pub(crate) const ACTIVE: u32 = 0x00AC_71F3;
+pub(crate) const DISABLED: u32 = 0x0000_DEAD;
+
+/// Where the salt lies in the record of a keyslot.
+pub(crate) const SALT: u64 = 8;
 
 /// The number that every writer uses, and the only one that QEMU accepts.
-const STRIPES: u32 = 4000;
+pub(crate) const STRIPES: u32 = 4000;
 
 /// What the header takes, and of what key material takes a multiple, in bytes: the unit of every writer, and the least that
 /// QEMU accepts.
-const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 
 /// The longest key that any cipher of the kernel takes, in bytes.
 const LONGEST_KEY: u32 = 64;

@@ -12,7 +12,7 @@ fn said<'d>(dump: &'d str, label: &str) -> &'d str {
 }
 
 #[track_caller]
-fn agrees_with_cryptsetup(ours: &Luks1Header, dump: &str) {
+pub(crate) fn agrees_with_cryptsetup(ours: &Luks1Header, dump: &str) {
     assert_eq!(ours.cipher, said(dump, "Cipher name:"));
     assert_eq!(ours.mode, said(dump, "Cipher mode:"));
     assert_eq!(ours.hash, said(dump, "Hash spec:"));

@@ -12,6 +12,8 @@ mod damage;
 mod lab;
 mod lies;
 mod luks1;
+mod luks1_opened;
+mod luks1_written;
 mod luks2;
 mod qcow2;
 mod tolerance;
