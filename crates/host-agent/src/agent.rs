@@ -3,10 +3,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use strongroom_endpoint_selector::{Endpoint, EndpointError, ErrorKind, HostAnswer, HostCommand};
 use strongroom_exec::Runner;
+use strongroom_libvirt::Uri;
 use strongroom_types::{Call, HostFacts, HostId, PoolId};
 
 use crate::silence::Silence;
 use crate::tools::{ToolPaths, Tools};
+use crate::vm::{self, Hypervisor};
 use crate::{
     blank, content, create, device, digest, directory, failure, flatten, format, format_qcow2, grow, header,
     inspect, marker, probe, shrink, snapshot, watch,
@@ -18,6 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub struct HostAgent {
     tools: Arc<Tools>,
+    hypervisor: Option<Arc<Hypervisor>>,
     silence: Silence,
     facts: RwLock<HostFacts>,
 }
@@ -28,10 +31,19 @@ impl HostAgent {
     #[must_use]
     pub fn new(id: HostId, paths: ToolPaths, runner: Arc<dyn Runner>) -> Self {
         Self {
+            hypervisor: None,
             silence: Silence::default(),
             tools: Arc::new(Tools::new(paths, runner)),
             facts: RwLock::new(HostFacts::new(id)),
         }
+    }
+
+    /// The same, whose virtual machines are those of the libvirt at this URI. It is not spoken to before it is needed. Without this, every
+    /// command for a virtual machine is [`Unsupported`](ErrorKind::Unsupported).
+    #[must_use]
+    pub fn with_hypervisor(mut self, uri: Uri) -> Self {
+        self.hypervisor = Some(Arc::new(Hypervisor::new(uri)));
+        self
     }
 
     /// Takes over what an earlier probe found. The host's id and the pools that it reaches stay.
@@ -87,9 +99,10 @@ impl Endpoint for HostAgent {
         call.check()
             .map_err(|e| failure::interrupted(command.name(), e))?;
         let begun = std::time::Instant::now();
-        let tools = self.tools.clone();
-        let answer = watch::run(&self.silence, call, command, move |call, command| {
-            dispatch(&tools, call, command)
+        let (tools, hypervisor) = (self.tools.clone(), self.hypervisor.clone());
+        let answer = watch::run(&self.silence, call, command, move |call, command| match command {
+            HostCommand::Vm(command) => vm::run(hypervisor.as_deref(), &tools, call, command),
+            command => dispatch(&tools, call, command),
         });
         let milliseconds = begun.elapsed().as_millis();
         match &answer {

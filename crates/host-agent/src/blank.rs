@@ -67,11 +67,17 @@ pub(crate) fn blank(call: &Call, c: &BlankDevice<'_>) -> Result<HostAnswer, Endp
         return Err(EndpointError::new(ErrorKind::InvalidRequest, BLANK, message));
     }
     let device = Opened::alone(BLANK, c.location)?;
-    // What makes the rest readable goes first, and is gone before anything else is touched.
-    let header = device.length.min(HEADER);
-    zero(&device.file, 0, header).map_err(|e| device.failed(e))?;
-    device.file.sync_all().map_err(|e| device.failed(e))?;
-    device.in_chunks(call, header, |file, at, length| {
+    let begin = match c.from {
+        Some(from) => from.get(),
+        None => {
+            // What makes the rest readable goes first, and is gone before anything else is touched.
+            let header = device.length.min(HEADER);
+            zero(&device.file, 0, header).map_err(|e| device.failed(e))?;
+            device.file.sync_all().map_err(|e| device.failed(e))?;
+            header
+        }
+    };
+    device.in_chunks(call, begin, |file, at, length| {
         zero(file, at, length as u64).map_err(|e| device.failed(e))
     })?;
     device.file.sync_all().map_err(|e| device.failed(e))?;

@@ -6,12 +6,13 @@ use strongroom_endpoint_selector::{
     CreateDisk, Disk, DiskContent, DiskLocation, EndpointError, ErrorKind, HostAnswer, Protection,
     SourceImage,
 };
+use strongroom_secret::Origin;
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, Geometry, GuestSize, PayloadOffset};
 
 use crate::source::{self, Source};
 use crate::staging::Staging;
 use crate::tools::{NewHeader, Tools};
-use crate::{copy, failure, inspect, overlay, reading};
+use crate::{copy, digest, failure, inspect, new_luks1, overlay, reading};
 
 const CREATE: &str = "CreateDisk";
 
@@ -47,12 +48,16 @@ pub(crate) fn create(tools: &Tools, call: &Call, c: &CreateDisk<'_>) -> Result<H
     let location = DiskLocation::File(staging.path());
     let disk = Disk::new(&location, c.format, c.protection).on(base);
     let home = c.path.parent().unwrap_or(Path::new("/"));
-    make(tools, call, &disk, c, home)?;
-    if let Some(source) = source {
-        source.log_declassification(c.path);
-        copy::copy(tools, call, CREATE, &source, &disk, true)?;
-    }
-    let mut facts = inspect::prove_for(tools, call, CREATE, &disk, home)?;
+    let header = make(tools, call, &disk, c, home)?;
+    let mut facts = match (header, source) {
+        (Header::Ours, None) => new_luks1::prove(tools, call, CREATE, &disk)?,
+        (_, None) => inspect::prove_for(tools, call, CREATE, &disk, home)?,
+        (_, Some(source)) => {
+            source.log_declassification(c.path);
+            copy::copy(tools, call, CREATE, &source, &disk, true)?;
+            inspect::prove_for(tools, call, CREATE, &disk, home)?
+        }
+    };
     if facts.guest != c.guest {
         let message = format!(
             "the disk came out with {} bytes instead of {}",
@@ -60,6 +65,9 @@ pub(crate) fn create(tools: &Tools, call: &Call, c: &CreateDisk<'_>) -> Result<H
             c.guest.get()
         );
         return Err(EndpointError::new(ErrorKind::Tool, CREATE, message));
+    }
+    if let Some(expected) = c.digest {
+        digest::hold(tools, call, CREATE, &disk, expected)?;
     }
     call.check().map_err(|e| failure::interrupted(CREATE, e))?;
     staging.publish().map_err(|e| match e.kind() {
@@ -112,15 +120,21 @@ pub(crate) fn largest(
     Err(EndpointError::new(ErrorKind::InvalidRequest, operation, message))
 }
 
+/// Who made the header of a disk, if it has one.
+enum Header {
+    Ours,
+    OfTheTool,
+}
+
 fn make(
     tools: &Tools,
     call: &Call,
     disk: &Disk<'_>,
     c: &CreateDisk<'_>,
     home: &Path,
-) -> Result<(), EndpointError> {
+) -> Result<Header, EndpointError> {
     let (path, guest) = (disk.location.path(), c.guest);
-    match (disk.format, disk.protection) {
+    let made = match (disk.format, disk.protection) {
         (
             DiskFormat::Qcow2,
             Protection::Luks {
@@ -138,7 +152,7 @@ fn make(
                 tools.create_overlay(CREATE, call, (path, guest, protection), base, &name)
             }
         },
-        (DiskFormat::Raw, Protection::Plain) => set_length(path, c.path, guest.get()),
+        (DiskFormat::Raw, Protection::Plain) => set_length(path, c.path, guest.get()).map(drop),
         (DiskFormat::Raw, Protection::Luks { format, key }) => {
             let offset = match format {
                 EncryptionFormat::Luks1 => PayloadOffset::LUKS1_CRYPTSETUP,
@@ -146,16 +160,23 @@ fn make(
             };
             let geometry = Geometry::for_guest(guest, offset)
                 .map_err(|e| EndpointError::new(ErrorKind::InvalidRequest, CREATE, e.to_string()))?;
-            set_length(path, c.path, geometry.device().get())?;
+            let file = set_length(path, c.path, geometry.device().get())?;
+            // Whose cost is to be measured on this machine, the tool makes.
+            if format == EncryptionFormat::Luks1 && key.origin() == Origin::Generated {
+                new_luks1::write(tools, call, CREATE, (file, path, c.path), key)?;
+                return Ok(Header::Ours);
+            }
+            drop(file);
             tools.format_luks(CREATE, call, disk.location, format, key, NewHeader::of_nobody())
         }
-    }
+    };
+    made.map(|()| Header::OfTheTool)
 }
 
 /// Makes a sparse file at `path`, which the caller knows as `named`.
-fn set_length(path: &Path, named: &Path, bytes: u64) -> Result<(), EndpointError> {
+fn set_length(path: &Path, named: &Path, bytes: u64) -> Result<File, EndpointError> {
     File::create_new(path)
-        .and_then(|file| file.set_len(bytes))
+        .and_then(|file| file.set_len(bytes).map(|()| file))
         .map_err(|e| match e.kind() {
             io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => {
                 let message = format!(

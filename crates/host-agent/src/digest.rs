@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use sha2::{Digest, Sha256};
 use strongroom_endpoint_selector::{
-    ContentDigest, ContentSource, DigestContent, EndpointError, ErrorKind, HostAnswer,
+    ContentDigest, ContentSource, DigestContent, Disk, EndpointError, ErrorKind, HostAnswer,
 };
 use strongroom_types::{Call, GuestSize};
 
@@ -37,6 +37,24 @@ pub(crate) fn digest(tools: &Tools, call: &Call, c: &DigestContent<'_>) -> Resul
     let sha256 = of(tools, call, DIGEST, &source, bytes, bytes)?;
     source.unchanged(DIGEST)?;
     Ok(HostAnswer::Digest(ContentDigest::new(sha256, bytes)))
+}
+
+/// Fails when a disk does not hold what it should.
+pub(crate) fn hold(
+    tools: &Tools,
+    call: &Call,
+    operation: &'static str,
+    disk: &Disk<'_>,
+    expected: ContentDigest,
+) -> Result<(), EndpointError> {
+    let source = Source::admit(tools, call, operation, ContentSource::Disk(*disk))?;
+    let found = of(tools, call, operation, &source, expected.bytes, expected.bytes)?;
+    if found == expected.sha256 {
+        return Ok(());
+    }
+    let found = ContentDigest::new(found, expected.bytes);
+    let message = format!("its content has the SHA-256 {found}, not {expected}; it is not what was recorded");
+    Err(EndpointError::new(ErrorKind::UntrustedImage, operation, message))
 }
 
 /// The digest of the first bytes of a content, followed by zeros up to `padded`.

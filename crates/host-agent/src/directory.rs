@@ -54,7 +54,7 @@ pub(crate) fn facts(operation: &'static str, path: &Path) -> Result<DirectoryFac
     let io = |e: io::Error| failure::io(operation, path, e);
     let metadata = look(operation, path)?;
     let real = fs::canonicalize(path).map_err(io)?;
-    let pool = marker::read(operation, &real)?;
+    let mark = marker::read(operation, &real)?;
     let mounts = Mounts::now().map_err(|e| failure::io(operation, "/proc/self/mountinfo".as_ref(), e))?;
     let mount = mounts.of(&real);
     let trial = Trial::in_directory(&real).map_err(io)?;
@@ -72,7 +72,9 @@ pub(crate) fn facts(operation: &'static str, path: &Path) -> Result<DirectoryFac
         ByteSize::bytes(space.f_bavail.saturating_mul(space.f_frsize)),
         trial.writable,
     );
-    facts.pool = pool;
+    if let Some(mark) = mark {
+        (facts.pool, facts.owner) = (Some(mark.pool), mark.owner);
+    }
     facts.mount = mount.map(|mount| mount.facts.clone());
     facts.clock_skew = trial.clock_skew;
     facts.locking = match trial.locking {

@@ -11,9 +11,10 @@ use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
 use rustix::io::Errno;
 use strongroom_endpoint_selector::{DiskLocation, EndpointError, ErrorKind};
 
-use crate::{failure, reading};
+use crate::{failure, reading, usage};
 
-/// Opens a disk for writing and locks it. Fails when QEMU or one of its tools has it open, and when a device is mounted or mapped.
+/// Opens a disk for writing and locks it. Fails when QEMU or one of its tools has it open, and when a device is mounted,
+/// mapped, or below a loop device.
 /// Until it is closed, nobody mounts or maps the device.
 pub(crate) fn open(operation: &'static str, location: &DiskLocation) -> Result<File, EndpointError> {
     let path = location.path();
@@ -37,6 +38,10 @@ pub(crate) fn open(operation: &'static str, location: &DiskLocation) -> Result<F
     })?;
     let opened = file.metadata().map_err(io)?;
     reading::same(operation, path, &seen, &opened)?;
+    if let Some(user) = usage::stacked_on(&opened).map_err(io)? {
+        let message = format!("{location} is in use on this host: {user}; detach that first");
+        return Err(EndpointError::new(ErrorKind::Busy, operation, message));
+    }
     lock(operation, path, &file)?;
     Ok(file)
 }

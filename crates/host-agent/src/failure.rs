@@ -41,7 +41,7 @@ pub(crate) fn interrupted(operation: &'static str, interrupted: Interrupted) -> 
 }
 
 /// A tool that did not run to its end.
-fn run_kind(error: &RunError) -> ErrorKind {
+pub(crate) fn run_kind(error: &RunError) -> ErrorKind {
     match error {
         RunError::Cancelled { .. } => ErrorKind::Cancelled,
         RunError::Deadline { .. } => ErrorKind::Deadline,
@@ -55,7 +55,7 @@ pub(crate) fn run(operation: &'static str, tool: &'static str, error: RunError) 
 }
 
 /// An error with the texts of its causes, which do not repeat each other.
-fn said(error: &dyn std::error::Error) -> String {
+pub(crate) fn said(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

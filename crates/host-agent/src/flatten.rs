@@ -12,9 +12,9 @@ use crate::copy::portion;
 use crate::source::Source;
 use crate::staging::Staging;
 use crate::tools::Tools;
-use crate::{copy, digest, exclusive, failure, inspect, keyslots, reading};
+use crate::{copy, digest, exclusive, failure, flatten_device, inspect, keyslots, reading};
 
-const FLATTEN: &str = "FlattenDisk";
+pub(crate) const FLATTEN: &str = "FlattenDisk";
 
 /// Makes a disk stand alone: what it reads, its base's part included, is copied into a new disk under a staging name, which then
 /// takes its place.
@@ -29,11 +29,8 @@ pub(crate) fn flatten(tools: &Tools, call: &Call, c: &FlattenDisk<'_>) -> Result
         return inspect::prove(tools, call, FLATTEN, &disk.on(None)).map(HostAnswer::Disk);
     }
     let DiskLocation::File(path) = disk.location else {
-        let message = format!(
-            "{} is a device; disks that lie on an image are files",
-            disk.location
-        );
-        return Err(EndpointError::new(ErrorKind::Unsupported, FLATTEN, message));
+        has_no_snapshots(disk)?;
+        return flatten_device::flatten(tools, call, disk).map(HostAnswer::Disk);
     };
     let old = Source::admit(tools, call, FLATTEN, ContentSource::Disk(*disk))?;
     has_no_snapshots(disk)?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use strongroom_endpoint_selector::{
     ContentSource, Disk, DiskFacts, DiskLocation, EndpointError, ErrorKind, FormatQcow2, HostAnswer,
+    SourceImage,
 };
 use strongroom_image::Magic;
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, SECTOR, VolumeId};
@@ -12,14 +13,14 @@ use strongroom_types::{Call, DiskFormat, EncryptionFormat, SECTOR, VolumeId};
 use crate::ephemeral::Ephemeral;
 use crate::placing::Place;
 use crate::tools::Tools;
-use crate::{create, failure, inspect, reading};
+use crate::{create, failure, inspect, overlay, reading};
 
 const FORMAT: &str = "FormatQcow2";
 
 /// How the mark of an unfinished disk begins. Behind it come SHA-256 of the volume's id and how many bytes may be written.
 const TITLE: &[u8] = b"strongroom: a qcow2 disk is begun here\n";
 
-/// Writes an empty qcow2 disk onto a blank device, or finishes what the same command began.
+/// Writes an empty qcow2 disk, on its base if it has one, onto a blank device, or finishes what the same command began.
 ///
 /// The tables are made in memory and copied. In the first sector stands a mark until all the rest is on stable storage, and then the
 /// header: whenever the work is stopped, the device either says whose it is to become or has the whole disk.
@@ -36,7 +37,10 @@ pub(crate) fn format(tools: &Tools, call: &Call, c: &FormatQcow2<'_>) -> Result<
         let message = "qcow2 has no LUKS2; use luks1";
         return Err(EndpointError::new(ErrorKind::Unsupported, FORMAT, message));
     }
-    let disk = Disk::new(c.location, DiskFormat::Qcow2, c.protection);
+    if let Some(base) = &c.base {
+        fits(c, base)?;
+    }
+    let disk = Disk::new(c.location, DiskFormat::Qcow2, c.protection).on(c.base);
     let mut beginning = reading::bounded(FORMAT, c.location)?;
     let found = Magic::read(&mut beginning).map_err(|e| reading::unreadable(FORMAT, c.location.path(), e))?;
     drop(beginning);
@@ -49,9 +53,30 @@ pub(crate) fn format(tools: &Tools, call: &Call, c: &FormatQcow2<'_>) -> Result<
         return Err(EndpointError::new(ErrorKind::Unsupported, FORMAT, message));
     };
     let shell = memory.path().join("qcow2");
-    tools.create_qcow2(FORMAT, call, &shell, c.guest, c.protection)?;
+    match &c.base {
+        None => tools.create_qcow2(FORMAT, call, &shell, c.guest, c.protection)?,
+        Some(base) => {
+            let name = overlay::absolute_name(FORMAT, base.path)?;
+            tools.create_overlay(FORMAT, call, (&shell, c.guest, c.protection), base, &name)?;
+        }
+    }
     write(call, c, &shell)?;
     prove(tools, call, c, &disk).map(HostAnswer::Disk)
+}
+
+/// Fails when the disk cannot lie on this base.
+fn fits(c: &FormatQcow2<'_>, base: &SourceImage<'_>) -> Result<(), EndpointError> {
+    reading::absolute(FORMAT, base.path)?;
+    let bytes = overlay::admit(FORMAT, base)?;
+    if bytes <= c.guest.get() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} has {bytes} bytes, the disk that is to lie on it only {}; ask for at least as much",
+        base.path.display(),
+        c.guest.get()
+    );
+    Err(EndpointError::new(ErrorKind::InvalidRequest, FORMAT, message))
 }
 
 /// Copies the tables to the device.
@@ -145,7 +170,7 @@ fn unused(tools: &Tools, call: &Call, disk: &Disk<'_>, facts: &DiskFacts) -> Res
     }
     let whole = 0..facts.guest.get();
     match tools.map(FORMAT, call, &ContentSource::Disk(*disk), &whole)? {
-        Some(parts) if parts.iter().all(|part| part.zero) => Ok(()),
+        Some(parts) if parts.iter().all(|part| part.zero || part.depth > 0) => Ok(()),
         _ => used("to which something was written"),
     }
 }

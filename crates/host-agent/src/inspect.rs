@@ -1,4 +1,7 @@
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use strongroom_endpoint_selector::{
@@ -10,7 +13,7 @@ use strongroom_types::{Call, DiskFormat, EncryptionFormat};
 
 use crate::overlay::{self, Lies};
 use crate::tools::Tools;
-use crate::{failure, reading};
+use crate::{failure, reading, source};
 
 /// What a disk is, read from its header; it must be what the command says.
 pub(crate) fn inspect(tools: &Tools, call: &Call, c: &InspectDisk<'_>) -> Result<HostAnswer, EndpointError> {
@@ -25,7 +28,53 @@ pub(crate) fn inspect(tools: &Tools, call: &Call, c: &InspectDisk<'_>) -> Result
     if let Some(directory) = c.base_in {
         reading::absolute(INSPECT, directory)?;
     }
-    facts(tools, call, INSPECT, &said).map(HostAnswer::Disk)
+    let plain = match c.location {
+        DiskLocation::File(path) if c.encryption.is_none() => {
+            Some((path, reading::open(INSPECT, c.location)?))
+        }
+        _ => None,
+    };
+    // Before anything is read: what was changed meanwhile has another stamp.
+    let stamp = match &plain {
+        Some((path, file)) => Some(file.metadata().map_err(|e| failure::io(INSPECT, path, e))?),
+        None => None,
+    };
+    let mut facts = facts(tools, call, INSPECT, &said)?;
+    facts.stamp = stamp.as_ref().map(source::stamp);
+    if let Some((path, file)) = plain
+        && c.format == DiskFormat::Raw
+    {
+        facts.claims = claims(&file).map_err(|e| failure::io(INSPECT, path, e))?;
+    }
+    Ok(HostAnswer::Disk(facts))
+}
+
+/// By what image formats are known: the first bytes of each, from `block/*.c` of QEMU and the formats' own specifications, and where
+/// they are.
+const CLAIMS: [(&str, u64, &[u8]); 10] = [
+    ("qcow2", 0, b"QFI\xfb"),
+    ("qed", 0, b"QED\0"),
+    ("vmdk", 0, b"KDMV"),
+    ("vmdk", 0, b"COWD"),
+    ("vmdk", 0, b"# Disk DescriptorFile"),
+    ("vhdx", 0, b"vhdxfile"),
+    ("vhd", 0, b"conectix"),
+    ("vdi", 0x40, b"\x7f\x10\xda\xbe"),
+    ("parallels", 0, b"WithoutFreeSpace"),
+    ("parallels", 0, b"WithouFreSpacExt"),
+];
+
+/// Which format a raw file claims by its first bytes.
+fn claims(file: &File) -> io::Result<Option<&'static str>> {
+    for (name, at, magic) in CLAIMS {
+        let mut bytes = vec![0; magic.len()];
+        match file.read_exact_at(&mut bytes, at) {
+            Ok(()) if bytes == magic => return Ok(Some(name)),
+            Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 /// What a disk is said to be.

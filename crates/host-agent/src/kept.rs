@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use strongroom_endpoint_selector::{
     BackUpHeader, BlankDevice, CompareContent, ContentSource, CreateDisk, Declassification, DeleteDisk,
-    DigestContent, Disk, DiskContent, DiskLocation, EndpointError, EraseKeyslots, ErrorKind, FlattenDisk,
-    FormatDevice, FormatQcow2, GrowDisk, HostCommand, IdentifyDevice, InspectDisk, ListDirectory,
-    MakeDirectory, MarkDirectory, OpenDirectory, Protection, ProveBlank, ReplaceContent, RescanDevice,
-    ShrinkDisk, SnapshotDisk, SourceImage, SweepStaging, VerifyDisk,
+    DigestContent, Disk, DiskContent, DiskLocation, EndpointError, EraseKeyslots, ErrorKind, FileStamp,
+    FlattenDisk, FormatDevice, FormatQcow2, GrowDisk, HostCommand, IdentifyDevice, InspectDisk,
+    ListDirectory, MakeDirectory, MarkDirectory, OpenDirectory, Protection, ProveBlank, ReplaceContent,
+    RescanDevice, ShrinkDisk, SnapshotDisk, SourceImage, SweepStaging, VerifyDisk,
 };
 use strongroom_secret::Passphrase;
 use strongroom_types::{DiskFormat, EncryptionFormat};
@@ -38,14 +38,20 @@ pub(crate) fn keep(command: &HostCommand<'_>) -> Result<Lend, EndpointError> {
         HostCommand::SweepStaging(c) => on_path(c.path, |path| SweepStaging::new(path).into()),
         HostCommand::MarkDirectory(c) => {
             let (path, pool) = (c.path.to_owned(), c.pool.clone());
-            Box::new(move |run| run(&MarkDirectory::new(&path, &pool).into()))
+            let (owner, take_over) = (c.owner.cloned(), c.take_over);
+            Box::new(move |run| {
+                let mark = MarkDirectory::new(&path, &pool).owner(owner.as_ref());
+                run(&mark.take_over(take_over).into());
+            })
         }
         HostCommand::CreateDisk(c) => {
             let (path, format, guest) = (c.path.to_owned(), c.format, c.guest);
             let protection = KeptProtection::of(c.protection).map_err(keys)?;
             let content = KeptContent::of(&c.content).map_err(keys)?.ok_or_else(unknown)?;
+            let digest = c.digest;
             Box::new(move |run| {
-                run(&CreateDisk::new(&path, format, guest, protection.lend(), content.lend()).into());
+                let create = CreateDisk::new(&path, format, guest, protection.lend(), content.lend());
+                run(&create.digest(digest).into());
             })
         }
         HostCommand::FormatDevice(c) => {
@@ -134,15 +140,15 @@ fn copy(key: &Passphrase) -> Copied<Passphrase> {
     Passphrase::restore(Zeroizing::new(key.expose_secret().to_vec()), key.origin())
 }
 
-struct KeptImage(PathBuf, DiskFormat);
+struct KeptImage(PathBuf, DiskFormat, Option<FileStamp>);
 
 impl KeptImage {
     fn of(image: &SourceImage<'_>) -> Self {
-        Self(image.path.to_owned(), image.format)
+        Self(image.path.to_owned(), image.format, image.stamp)
     }
 
     fn lend(&self) -> SourceImage<'_> {
-        SourceImage::new(&self.0, self.1)
+        SourceImage::new(&self.0, self.1).stamped(self.2)
     }
 }
 

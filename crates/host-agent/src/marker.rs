@@ -1,6 +1,6 @@
 //! The mark by which a directory is known as that of a pool.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use strongroom_endpoint_selector::{EndpointError, ErrorKind, HostAnswer, MarkDirectory};
-use strongroom_types::PoolId;
+use strongroom_types::{InstallationId, PoolId};
 
 use crate::staging::Staging;
 use crate::{directory, failure};
@@ -16,7 +16,7 @@ use crate::{directory, failure};
 /// The name of the file in the directory.
 const NAME: &str = ".strongroom-pool";
 
-/// Its first line; the second is the pool's id.
+/// Its first line; the second is the pool's id, the third, if there is one, the id of the installation whose pool it is.
 const TITLE: &str = "strongroom pool";
 
 /// A mark is far shorter than this, in bytes.
@@ -28,21 +28,43 @@ const MARK: &str = "MarkDirectory";
 pub(crate) fn mark(c: &MarkDirectory<'_>) -> Result<HostAnswer, EndpointError> {
     directory::look(MARK, c.path)?;
     let file = c.path.join(NAME);
-    let text = format!("{TITLE}\n{}\n", c.pool);
-    if read(MARK, c.path)?.is_none() {
-        match write(&file, &text) {
+    let mut text = format!("{TITLE}\n{}\n", c.pool);
+    if let Some(owner) = c.owner {
+        text = format!("{text}{owner}\n");
+    }
+    match read(MARK, c.path)? {
+        None => match write(&file, &text) {
             // Somebody was faster; for which pool is seen below.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             written => written.map_err(|e| failure::io(MARK, &file, e))?,
+        },
+        // The mark is nobody's, or somebody gives the directory to another installation.
+        Some(mark) if mark.pool == *c.pool && c.owner.is_some() && mark.owner.as_ref() != c.owner => {
+            if mark.owner.is_none() || c.take_over {
+                replace(&file, &text).map_err(|e| failure::io(MARK, &file, e))?;
+            }
         }
+        Some(_) => {}
     }
+    let directory = c.path.display();
     match read(MARK, c.path)? {
-        Some(pool) if pool == *c.pool => directory::facts(MARK, c.path).map(HostAnswer::Directory),
+        Some(mark) if mark.pool == *c.pool && (c.owner.is_none() || mark.owner.as_ref() == c.owner) => {
+            directory::facts(MARK, c.path).map(HostAnswer::Directory)
+        }
+        Some(Mark {
+            pool,
+            owner: Some(owner),
+        }) if pool == *c.pool => {
+            let message = format!(
+                "{directory} is the directory of pool {pool} of another installation, {owner}, whose volumes lie there; give \
+                 each a directory of its own, or take it over when that installation is gone"
+            );
+            Err(EndpointError::new(ErrorKind::AlreadyExists, MARK, message))
+        }
         Some(other) => {
             let message = format!(
-                "{} is the directory of pool {other} and not of {}; give each pool a directory of its own",
-                c.path.display(),
-                c.pool
+                "{directory} is the directory of pool {} and not of {}; give each pool a directory of its own",
+                other.pool, c.pool
             );
             Err(EndpointError::new(ErrorKind::AlreadyExists, MARK, message))
         }
@@ -54,18 +76,55 @@ pub(crate) fn mark(c: &MarkDirectory<'_>) -> Result<HostAnswer, EndpointError> {
 }
 
 fn write(file: &Path, text: &str) -> io::Result<()> {
+    staged(file, text)?.publish()
+}
+
+/// There is a mark at any instant: the old one or the new one.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    let staging = staged(file, text)?;
+    File::open(staging.path())?.sync_all()?;
+    fs::rename(staging.path(), file)?;
+    File::open(file.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+fn staged(file: &Path, text: &str) -> io::Result<Staging> {
     let staging = Staging::beside(file)?;
     let mut made = OpenOptions::new()
         .write(true)
         .create_new(true)
+        .mode(0o600)
         .open(staging.path())?;
     made.write_all(text.as_bytes())?;
-    staging.publish()
+    Ok(staging)
 }
 
-/// The pool that a directory was marked for. What has the name of the mark and is none is an error: nobody may take the directory
+/// What a mark says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The pool whose directory it is.
+    pub(crate) pool: PoolId,
+    /// The installation whose pool that is. Marks of earlier versions do not say it.
+    pub(crate) owner: Option<InstallationId>,
+}
+
+impl Mark {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let lines = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
+        let mut lines = lines.split('\n');
+        if lines.next() != Some(TITLE) {
+            return None;
+        }
+        let mark = Self {
+            pool: lines.next()?.parse().ok()?,
+            owner: lines.next().map(str::parse).transpose().ok()?,
+        };
+        lines.next().is_none().then_some(mark)
+    }
+}
+
+/// What the mark of a directory says. What has the name of the mark and is none is an error: nobody may take the directory
 /// for one that belongs to no pool.
-pub(crate) fn read(operation: &'static str, directory: &Path) -> Result<Option<PoolId>, EndpointError> {
+pub(crate) fn read(operation: &'static str, directory: &Path) -> Result<Option<Mark>, EndpointError> {
     let path = directory.join(NAME);
     let damaged = |found: &str| {
         let message = format!(
@@ -95,15 +154,8 @@ pub(crate) fn read(operation: &'static str, directory: &Path) -> Result<Option<P
     file.take(LONGEST)
         .read_to_end(&mut bytes)
         .map_err(|e| failure::io(operation, &path, e))?;
-    let pool = std::str::from_utf8(&bytes).ok().and_then(|text| {
-        text.strip_prefix(TITLE)?
-            .strip_prefix('\n')?
-            .strip_suffix('\n')?
-            .parse()
-            .ok()
-    });
-    match pool {
-        Some(pool) => Ok(Some(pool)),
+    match Mark::parse(&bytes) {
+        Some(mark) => Ok(Some(mark)),
         None => damaged("is not the mark of a pool"),
     }
 }

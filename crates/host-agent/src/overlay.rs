@@ -1,9 +1,10 @@
 //! Disks that lie on a plain image: which one a header names, and whether a disk may lie on it.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use strongroom_endpoint_selector::{BaseImage, DiskLocation, EndpointError, ErrorKind, SourceImage};
@@ -113,20 +114,40 @@ pub(crate) fn base(
     Ok(Some(base))
 }
 
-/// Whether both are the same file, by whatever directories they are reached.
+/// Whether both are the same file or device, by whatever directories and names they are reached. A symlink is what it leads to only
+/// where that is a device, whose names are symlinks.
 fn same_file(one: &Path, other: &Path) -> io::Result<bool> {
-    let (there, said) = (one.symlink_metadata(), other.symlink_metadata()?);
-    let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
-    Ok(there.is_ok_and(|there| identity(there) == identity(said)))
+    let identity = |path: &Path| -> io::Result<_> {
+        let found = path.symlink_metadata()?;
+        Ok(match device(path, &found) {
+            Some(number) => (None, number),
+            None => (Some(found.dev()), found.ino()),
+        })
+    };
+    let said = identity(other)?;
+    Ok(identity(one).is_ok_and(|there| there == said))
+}
+
+/// The number of the block device that is at a path, or to which a symlink there leads.
+fn device(path: &Path, found: &Metadata) -> Option<u64> {
+    let target = if found.is_symlink() {
+        path.metadata().ok()?
+    } else {
+        found.clone()
+    };
+    target.file_type().is_block_device().then(|| target.rdev())
 }
 
 /// The size of an image on which a disk may lie: one that is taken as a template, and the file itself, for a symlink could be led
-/// elsewhere while the disk lies there.
+/// elsewhere while the disk lies there. On a block device it is qcow2, whose header says its size.
 pub(crate) fn admit(operation: &'static str, base: &SourceImage<'_>) -> Result<u64, EndpointError> {
     let metadata = base
         .path
         .symlink_metadata()
         .map_err(|e| failure::io(operation, base.path, e))?;
+    if device(base.path, &metadata).is_some() {
+        return template::admit_base(operation, base);
+    }
     if metadata.is_symlink() {
         let message = format!(
             "{} is a symlink; a disk lies on the image itself",
@@ -140,17 +161,25 @@ pub(crate) fn admit(operation: &'static str, base: &SourceImage<'_>) -> Result<u
 /// The name by which the header of a disk in `home` says its base: relative when the base is below `home`, so that both can be
 /// mounted elsewhere together.
 pub(crate) fn name(operation: &'static str, base: &Path, home: &Path) -> Result<String, EndpointError> {
-    let refuse = |why: &str| {
-        let message = format!("{} {why}", base.display());
-        EndpointError::new(ErrorKind::InvalidRequest, operation, message)
-    };
     let below = base.strip_prefix(home).ok().filter(|below| {
         // QEMU takes what is before a colon for a protocol.
         !below.as_os_str().as_bytes().contains(&b':')
             && below.components().all(|c| matches!(c, Component::Normal(_)))
     });
-    let name = below
-        .unwrap_or(base)
+    as_name(operation, below.unwrap_or(base))
+}
+
+/// The name by which the header of a disk on a device says its base, whatever directory has the device's own name.
+pub(crate) fn absolute_name(operation: &'static str, base: &Path) -> Result<String, EndpointError> {
+    as_name(operation, base)
+}
+
+fn as_name(operation: &'static str, path: &Path) -> Result<String, EndpointError> {
+    let refuse = |why: &str| {
+        let message = format!("{} {why}", path.display());
+        EndpointError::new(ErrorKind::InvalidRequest, operation, message)
+    };
+    let name = path
         .to_str()
         .ok_or_else(|| refuse("is no UTF-8, which two readers of a header would read differently"))?;
     if name.len() > LONGEST_NAME {

@@ -1,10 +1,11 @@
 //! Where content comes from: admitted before it is read, and still the same afterwards.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use strongroom_endpoint_selector::{
-    ContentSource, Disk, DiskContent, DiskLocation, EndpointError, ErrorKind, Protection,
+    ContentSource, Disk, DiskContent, DiskLocation, EndpointError, ErrorKind, FileStamp, Protection,
 };
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, GuestSize, PayloadOffset};
 
@@ -51,6 +52,9 @@ impl<'a> Source<'a> {
             (ContentSource::Image(image), _) => {
                 reading::absolute(operation, image.path)?;
                 let seen = vec![Seen::at(operation, image.path)?];
+                if let (Some(said), Some(there)) = (&image.stamp, seen.first()) {
+                    there.is(operation, said)?;
+                }
                 let size = template::admit(operation, image)?;
                 let size = GuestSize::new(size)
                     .map_err(|e| EndpointError::new(ErrorKind::UntrustedImage, operation, e.to_string()))?;
@@ -215,6 +219,22 @@ impl Seen {
         Ok(seen)
     }
 
+    /// Fails when the file is not the one that had this stamp.
+    fn is(&self, operation: &'static str, said: &FileStamp) -> Result<(), EndpointError> {
+        let (length, (_, inode)) = (self.length, self.file);
+        let now = FileStamp::new(
+            length,
+            inode,
+            nanoseconds(self.modified),
+            nanoseconds(self.changed),
+        );
+        let Some(change) = now.since(said) else {
+            return Ok(());
+        };
+        let message = format!("{} {change}, since it was recorded", self.path.display());
+        Err(EndpointError::new(ErrorKind::UntrustedImage, operation, message))
+    }
+
     fn unchanged(&self, operation: &'static str) -> Result<(), EndpointError> {
         match Self::at(operation, &self.path) {
             Ok(now) if now == *self => Ok(()),
@@ -228,6 +248,17 @@ impl Seen {
             }
         }
     }
+}
+
+fn nanoseconds((seconds, rest): (i64, i64)) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(rest)
+}
+
+/// The stamp by which a file is known later.
+pub(crate) fn stamp(metadata: &Metadata) -> FileStamp {
+    let modified = nanoseconds((metadata.mtime(), metadata.mtime_nsec()));
+    let changed = nanoseconds((metadata.ctime(), metadata.ctime_nsec()));
+    FileStamp::new(metadata.len(), metadata.ino(), modified, changed)
 }
 
 /// Whether a disk is a raw LUKS disk, in which what was never written reads as noise.

@@ -49,6 +49,16 @@ impl Sysfs {
         Some(OsString::from_vec(name).into())
     }
 
+    /// The loop devices that have a file.
+    pub(crate) fn loops() -> Vec<Self> {
+        let mut loops: Vec<_> = children(Path::new("/sys/block"))
+            .filter(|path| path.join("loop").is_dir())
+            .filter_map(|path| fs::canonicalize(path).ok())
+            .collect();
+        loops.sort();
+        loops.into_iter().map(Self).collect()
+    }
+
     /// Where in its file a loop device begins, in bytes.
     pub(crate) fn loop_offset(&self) -> u64 {
         self.count("loop/offset").unwrap_or(0)

@@ -1,6 +1,6 @@
 //! Images from outside: what they may be, read before any tool opens them.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 
 use strongroom_endpoint_selector::{EndpointError, ErrorKind, SourceImage};
 use strongroom_image::{Encryption, ImageError, Magic, Qcow2Header, open_disk};
@@ -25,6 +25,21 @@ pub fn template_size(source: &SourceImage<'_>) -> Result<u64, EndpointError> {
 
 /// Lets an image in only when it is a plain image that says no more than it is.
 pub(crate) fn admit(operation: &'static str, source: &SourceImage<'_>) -> Result<u64, EndpointError> {
+    size(operation, source, |metadata| metadata.is_file())
+}
+
+/// The same of an image on a block device, too, if it is one whose header says how much of the device it has.
+pub(crate) fn admit_base(operation: &'static str, source: &SourceImage<'_>) -> Result<u64, EndpointError> {
+    size(operation, source, |metadata| {
+        metadata.is_file() || source.format == DiskFormat::Qcow2
+    })
+}
+
+fn size(
+    operation: &'static str,
+    source: &SourceImage<'_>,
+    allowed: impl FnOnce(&Metadata) -> bool,
+) -> Result<u64, EndpointError> {
     reading::absolute(operation, source.path)?;
     let path = source.path.display();
     let invalid = |message| EndpointError::new(ErrorKind::InvalidRequest, operation, message);
@@ -36,7 +51,7 @@ pub(crate) fn admit(operation: &'static str, source: &SourceImage<'_>) -> Result
     let metadata = file
         .metadata()
         .map_err(|e| failure::io(operation, source.path, e))?;
-    if !metadata.is_file() {
+    if !allowed(&metadata) {
         return Err(invalid(format!("{path} is a device; an image is a regular file")));
     }
     let bytes = match source.format {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use strongroom_cryptsetup::Cryptsetup;
 use strongroom_endpoint_selector::{EndpointError, ErrorKind};
 use strongroom_exec::{CommandSpec, Program, ProgramNotFound, Runner, Watch};
+use strongroom_libvirt::{Connection, Uri};
 use strongroom_qemu_img::QemuImg;
 use strongroom_secret::{Passphrase, SecretFile};
 use strongroom_types::Call;
@@ -27,6 +28,9 @@ pub(crate) const CRYPTSETUP: &str = "cryptsetup";
 
 /// The tool for loop devices.
 const LOSETUP: &str = "losetup";
+
+/// libvirt's tool.
+pub(crate) const VIRSH: &str = "virsh";
 
 /// Where the tools are looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -74,6 +78,7 @@ impl Tools {
             let package = match name {
                 QEMU_IMG => "qemu-utils",
                 LOSETUP => "mount",
+                VIRSH => "libvirt-clients",
                 _ => "cryptsetup-bin",
             };
             let message = format!("{e}; on Debian the package is {package}");
@@ -89,6 +94,15 @@ impl Tools {
         Ok(Cryptsetup::new(
             self.find(operation, CRYPTSETUP)?,
             self.runner.clone(),
+        ))
+    }
+
+    /// libvirt at this URI, by its virsh.
+    pub(crate) fn libvirt(&self, operation: &'static str, uri: Uri) -> Result<Connection, EndpointError> {
+        Ok(Connection::new(
+            self.find(operation, VIRSH)?,
+            self.runner.clone(),
+            uri,
         ))
     }
 

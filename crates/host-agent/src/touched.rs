@@ -16,7 +16,10 @@ pub(crate) fn paths<'a>(command: &HostCommand<'a>) -> Vec<&'a Path> {
         HostCommand::IdentifyDevice(c) => vec![c.path],
         HostCommand::RescanDevice(c) => vec![c.path],
         HostCommand::FormatDevice(c) => vec![c.location.path()],
-        HostCommand::FormatQcow2(c) => vec![c.location.path()],
+        HostCommand::FormatQcow2(c) => {
+            let base = c.base.map(|base| base.path);
+            [c.location.path()].into_iter().chain(base).collect()
+        }
         HostCommand::ProveBlank(c) => vec![c.location.path()],
         HostCommand::BlankDevice(c) => vec![c.location.path()],
         HostCommand::EraseKeyslots(c) => vec![c.location.path()],

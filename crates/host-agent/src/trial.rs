@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{FlockOperation, fcntl_lock, flock};
+use rustix::fs::{FlockOperation, OFlags, fcntl_lock, flock};
 use rustix::io::Errno;
 use strongroom_endpoint_selector::Locking;
 
@@ -23,13 +23,26 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// Makes a file in a staging directory of its own, which is gone again afterwards.
+    /// Makes a file without a name, which is gone when this process is. Where the file system has none, it is in a staging directory
+    /// of its own.
     pub(crate) fn in_directory(directory: &Path) -> io::Result<Self> {
-        let mut trial = Self {
-            writable: false,
-            locking: Locking::Unknown,
-            clock_skew: None,
-        };
+        let before = SystemTime::now();
+        let flags = OFlags::TMPFILE.bits().cast_signed();
+        let nameless = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(flags)
+            .open(directory);
+        match nameless {
+            // What a kernel or a file system says that knows nothing of it: open(2).
+            Err(e) if is_unknown(&e) => Self::with_a_name(directory),
+            made => Self::of(before, made.and_then(written)),
+        }
+    }
+
+    fn with_a_name(directory: &Path) -> io::Result<Self> {
+        let mut trial = Self::refused();
         let staging = match Staging::beside(&directory.join("trial")) {
             Err(e) if is_full(&e) => {
                 trial.writable = true;
@@ -45,11 +58,21 @@ impl Trial {
             .create_new(true)
             .mode(0o600)
             .open(staging.path())
-            .and_then(|mut file| {
-                file.write_all(b"trial")?;
-                file.sync_all()?;
-                Ok(file)
-            });
+            .and_then(written);
+        Self::of(before, made)
+    }
+
+    fn refused() -> Self {
+        Self {
+            writable: false,
+            locking: Locking::Unknown,
+            clock_skew: None,
+        }
+    }
+
+    /// What a file shows that was made after this time.
+    fn of(before: SystemTime, made: io::Result<File>) -> io::Result<Self> {
+        let mut trial = Self::refused();
         let file = match made {
             Err(e) if is_refusal(&e) => return Ok(trial),
             Err(e) if is_full(&e) => {
@@ -64,6 +87,25 @@ impl Trial {
         trial.locking = locking(&file)?;
         Ok(trial)
     }
+}
+
+fn written(mut file: File) -> io::Result<File> {
+    file.write_all(b"trial")?;
+    file.sync_all()?;
+    Ok(file)
+}
+
+fn is_unknown(error: &io::Error) -> bool {
+    let unknown = [
+        Errno::OPNOTSUPP,
+        Errno::ISDIR,
+        Errno::INVAL,
+        Errno::NOENT,
+        Errno::NOSYS,
+    ];
+    unknown
+        .iter()
+        .any(|e| error.raw_os_error() == Some(e.raw_os_error()))
 }
 
 fn is_refusal(error: &io::Error) -> bool {
@@ -121,10 +163,22 @@ mod tests {
     #[test]
     fn a_file_of_our_own_is_made_locked_and_gone() {
         let place = tempfile::tempdir().unwrap();
-        let trial = Trial::in_directory(place.path()).unwrap();
-        assert!(trial.writable);
-        assert_eq!(trial.locking, Locking::Works);
-        assert!(trial.clock_skew.is_some_and(|ms| ms.abs() < 1000), "{trial:?}");
-        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+        for trial in [Trial::in_directory, Trial::with_a_name] {
+            let trial = trial(place.path()).unwrap();
+            assert!(trial.writable);
+            assert_eq!(trial.locking, Locking::Works);
+            assert!(trial.clock_skew.is_some_and(|ms| ms.abs() < 1000), "{trial:?}");
+            assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn whoever_is_killed_at_any_time_leaves_no_name_behind() {
+        // A directory that was changed has another time of change: no name was ever there.
+        let place = tempfile::tempdir_in("/dev/shm").unwrap();
+        let before = place.path().metadata().unwrap();
+        Trial::in_directory(place.path()).unwrap();
+        let after = place.path().metadata().unwrap();
+        assert_eq!(before.modified().unwrap(), after.modified().unwrap());
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, major, minor};
@@ -19,6 +19,9 @@ pub(crate) fn of(file: &File, path: &Path) -> io::Result<Option<String>> {
     let sysfs = Sysfs::of(metadata.rdev())?;
     let mounts = Mounts::now()?;
     let swaps = swaps(&fs::read("/proc/swaps").unwrap_or_default());
+    if let Some(user) = stacked(&sysfs) {
+        return Ok(Some(user));
+    }
     let whole = [sysfs.clone()];
     for part in whole.iter().chain(&sysfs.partitions()) {
         if let Some(holder) = part.holders().first() {
@@ -45,6 +48,30 @@ pub(crate) fn of(file: &File, path: &Path) -> io::Result<Option<String>> {
         }
         Err(e) => Err(e),
     }
+}
+
+/// The loop device, in words, that lies on a file that is a device.
+pub(crate) fn stacked_on(device: &fs::Metadata) -> io::Result<Option<String>> {
+    match device.file_type().is_block_device() {
+        true => Sysfs::of(device.rdev()).map(|sysfs| stacked(&sysfs)),
+        false => Ok(None),
+    }
+}
+
+/// The loop device whose file the device is, or its partition, or the disk that it is a partition of. The kernel has no holder for that.
+fn stacked(device: &Sysfs) -> Option<String> {
+    let mut parts = device.partitions();
+    parts.push(device.clone());
+    parts.extend(device.part_of().map(|(disk, _)| disk));
+    Sysfs::loops().into_iter().find_map(|upper| {
+        let file = upper.loop_file()?.metadata().ok()?;
+        let lower = file.file_type().is_block_device().then(|| file.rdev())?;
+        let lower = Sysfs::of(lower).ok()?;
+        let name = lower.name();
+        parts
+            .contains(&lower)
+            .then(|| format!("{} is the file of {}", name.display(), upper.name().display()))
+    })
 }
 
 /// Opens a device so that nobody mounts or maps it meanwhile; [`io::ErrorKind::ResourceBusy`] when somebody does already.

@@ -26,10 +26,7 @@ const TARGETS: [(DiskFormat, &str, &str); 2] = [
 const MOST: u64 = 64 << 10;
 
 fn template(path: &str) -> DiskContent<'_> {
-    DiskContent::Template(SourceImage {
-        path: Path::new(path),
-        format: DiskFormat::Raw,
-    })
+    DiskContent::Template(SourceImage::new(Path::new(path), DiskFormat::Raw))
 }
 
 /// Writes data of which no two blocks are the same, a MiB at each of these places, given in MiB.

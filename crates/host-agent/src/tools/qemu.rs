@@ -1,6 +1,7 @@
 //! What is done with `qemu-img`.
 
 use std::fs::File;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use strongroom_endpoint_selector::{
 };
 use strongroom_qemu_img::{
     Check, Create, Encrypted, Image, ImageFormat, Info, KeyDerivation, Layout, Location, LuksOptions,
-    NewImage, Plain, Qcow2Options, Repair, Resize, Side, Snapshot, SnapshotName, Verdict,
+    Measure, NewImage, Plain, Qcow2Options, Repair, Resize, Side, Snapshot, SnapshotName, Verdict,
 };
 use strongroom_secret::SecretFile;
 use strongroom_types::{Call, DiskFormat, EncryptionFormat, GuestSize, SnapshotId};
@@ -52,9 +53,15 @@ fn location(location: &DiskLocation) -> Location {
 }
 
 pub(super) fn source(source: &SourceImage<'_>) -> Image<'static, Plain> {
+    // QEMU opens a device only as one, and a file only as one.
+    let device = source.path.metadata();
+    let location = match device.is_ok_and(|found| found.file_type().is_block_device()) {
+        true => Location::block(source.path),
+        false => Location::file(source.path),
+    };
     match source.format {
-        DiskFormat::Raw => Image::raw(Location::file(source.path)).opaque(),
-        DiskFormat::Qcow2 => Image::qcow2(Location::file(source.path)),
+        DiskFormat::Raw => Image::raw(location).opaque(),
+        DiskFormat::Qcow2 => Image::qcow2(location),
     }
 }
 
@@ -284,6 +291,21 @@ impl Tools {
                     .map_err(|e| failure::qemu(operation, e))
             }
         }
+    }
+
+    /// Opens a disk with its key, and answers how many bytes its guest then sees.
+    pub(crate) fn opened_size(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        disk: &Disk<'_>,
+    ) -> Result<u64, EndpointError> {
+        let qemu = self.qemu_img(operation)?;
+        with_image!(operation, disk, |image| {
+            qemu.run(&Measure::copy(&image, &Layout::raw()), call)
+                .map(|raw| raw.fully_allocated)
+                .map_err(|e| failure::qemu(operation, e))
+        })
     }
 
     /// Checks the metadata of a qcow2 disk. Answers how many clusters are leaked: allocated, and used for nothing. A kill or a

@@ -169,10 +169,7 @@ pub(crate) fn tool(name: &str, args: &[&str]) -> Completed {
 }
 
 pub(crate) fn raw(path: &Path) -> SourceImage<'_> {
-    SourceImage {
-        path,
-        format: DiskFormat::Raw,
-    }
+    SourceImage::new(path, DiskFormat::Raw)
 }
 
 /// Bytes in which every sector is another.

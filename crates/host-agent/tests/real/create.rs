@@ -155,10 +155,7 @@ fn a_template_comes_through_and_is_not_there_in_clear() {
     ];
     assert_eq!(tool("qemu-img", &args).code, 0);
     for (path, template_format) in [(&template, DiskFormat::Raw), (&converted, DiskFormat::Qcow2)] {
-        let source = strongroom_endpoint_selector::SourceImage {
-            path,
-            format: template_format,
-        };
+        let source = strongroom_endpoint_selector::SourceImage::new(path, template_format);
         for format in [DiskFormat::Raw, DiskFormat::Qcow2] {
             let disk = bench.path("disk");
             let content_of = DiskContent::Template(source);

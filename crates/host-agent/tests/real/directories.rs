@@ -83,6 +83,42 @@ fn a_mark_is_for_good_and_for_one_pool() {
 }
 
 #[test]
+fn a_mark_is_one_owners_until_another_takes_it_over() {
+    let bench = Bench::new();
+    let (path, one) = (bench.place.path(), pool("one"));
+    let (here, there) = ("here".parse().unwrap(), "there".parse().unwrap());
+    let mark = || MarkDirectory::new(path, &one);
+    assert_eq!(
+        directory(&bench, mark()).owner,
+        None,
+        "as earlier versions marked it"
+    );
+    for _ in 0..2 {
+        let marked = directory(&bench, mark().owner(Some(&here)));
+        assert_eq!(
+            (marked.pool, marked.owner),
+            (Some(one.clone()), Some(here.clone()))
+        );
+    }
+    assert_eq!(
+        directory(&bench, mark()).owner,
+        Some(here.clone()),
+        "it is not taken away"
+    );
+    let taken = bench.run(mark().owner(Some(&there))).unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists, "{taken}");
+    assert!(taken.message().contains("another installation, here"), "{taken}");
+    let two = pool("two");
+    let other_pool = MarkDirectory::new(path, &two).owner(Some(&there)).take_over(true);
+    let taken = bench.run(other_pool).unwrap_err();
+    assert!(taken.message().contains("pool one and not of two"), "{taken}");
+    assert_eq!(directory(&bench, OpenDirectory::new(path)).owner, Some(here));
+    let marked = directory(&bench, mark().owner(Some(&there)).take_over(true));
+    assert_eq!((marked.pool, marked.owner), (Some(one.clone()), Some(there)));
+    assert_eq!(bench.names(), [".strongroom-pool"]);
+}
+
+#[test]
 fn of_many_who_mark_a_directory_at_once_one_pool_has_it() {
     let bench = Bench::new();
     let path = bench.place.path();

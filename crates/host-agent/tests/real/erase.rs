@@ -41,15 +41,16 @@ fn erased_disks_open_with_no_key() {
         format: EncryptionFormat::Luks2,
         key: &bench.key,
     };
-    // The material of all eight slots of LUKS1; of the one slot that LUKS2 has.
+    // The material of the one slot that was written of a raw LUKS1 disk, of all eight in a qcow2, which are noise there, and of the
+    // one slot that LUKS2 has.
     for (format, protection, material) in [
-        (DiskFormat::Raw, bench.luks(), 4096..2_066_432),
+        (DiskFormat::Raw, bench.luks(), 4096..260_096),
         (DiskFormat::Qcow2, bench.luks(), 4096..2_066_432),
         (DiskFormat::Raw, luks2, 32_768..290_816),
     ] {
         bench.create("disk", format, 1 << 20, protection).unwrap();
         let before = fs::read(bench.path("disk")).unwrap();
-        assert!(pieces(&before, material.clone()).len() > 16_000);
+        assert!(pieces(&before, material.clone()).len() >= 16_000);
         let location = bench.at("disk");
         for _ in 0..2 {
             assert_eq!(

@@ -5,10 +5,14 @@ use std::ffi::OsString;
 use std::fs;
 use std::sync::{Arc, Mutex};
 
-use strongroom_endpoint_selector::{Disk, Endpoint, ErrorKind, InspectDisk, Protection, VerifyDisk};
+use sha2::{Digest, Sha256};
+use strongroom_endpoint_selector::{
+    ContentDigest, CreateDisk, Disk, DiskContent, Endpoint, ErrorKind, HostAnswer, InspectDisk, Protection,
+    SourceImage, VerifyDisk,
+};
 use strongroom_exec::{CommandSpec, Completed, RunError, Runner, SystemRunner, Watch};
 use strongroom_host_agent::{HostAgent, ToolPaths};
-use strongroom_types::{Call, DiskFormat, EncryptionFormat};
+use strongroom_types::{Call, DiskFormat, EncryptionFormat, GuestSize};
 
 use crate::bench::{Bench, LUKS1, tool};
 
@@ -42,6 +46,63 @@ fn is_only(bench: &Bench, right: &[(DiskFormat, Option<EncryptionFormat>)], foun
         }
     }
     fs::remove_file(location.path()).unwrap();
+}
+
+#[test]
+fn a_plain_file_has_a_stamp_that_changes_with_it_and_says_what_it_begins_as() {
+    let bench = Bench::new();
+    let location = bench.at("disk");
+    fs::write(location.path(), vec![1; 4096]).unwrap();
+    let look = |format| match bench.run(InspectDisk::new(&location, format, None)).unwrap() {
+        HostAnswer::Disk(facts) => facts,
+        other => panic!("{other:?}"),
+    };
+    let first = look(DiskFormat::Raw);
+    let stamp = first.stamp.unwrap();
+    assert_eq!((stamp.length, first.claims), (4096, None));
+    assert_eq!(
+        look(DiskFormat::Raw).stamp,
+        Some(stamp),
+        "looking changes nothing"
+    );
+    let image = SourceImage::new(location.path(), DiskFormat::Raw).stamped(Some(stamp));
+    let copy = bench.place.path().join("copy");
+    let create = |digest| {
+        let content = DiskContent::Template(image);
+        let guest = GuestSize::new(4096).unwrap();
+        let create = CreateDisk::new(&copy, DiskFormat::Qcow2, guest, bench.luks(), content);
+        bench.run(create.digest(digest))
+    };
+    let wrong = ContentDigest::new([0; 32], first.guest);
+    let refused = create(Some(wrong)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::UntrustedImage, "{refused}");
+    assert!(refused.message().contains("not what was recorded"), "{refused}");
+    assert_eq!(bench.names(), ["disk"], "it gets no name");
+    let right: [u8; 32] = Sha256::digest([1; 4096]).into();
+    create(Some(ContentDigest::new(right, first.guest))).unwrap();
+    fs::remove_file(&copy).unwrap();
+
+    // Kernels date a file by a clock that may be a tick old, so its length changes as well.
+    fs::write(location.path(), b"QFI\xfb".repeat(256)).unwrap();
+    let now = look(DiskFormat::Raw);
+    assert_eq!(
+        now.stamp.unwrap().since(&stamp).as_deref(),
+        Some("has 1024 bytes and had 4096")
+    );
+    assert_eq!(now.claims, Some("qcow2"));
+    let refused = create(None).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::UntrustedImage, "{refused}");
+    assert!(refused.message().contains("since it was recorded"), "{refused}");
+    let encrypted = bench.create("luks", DiskFormat::Raw, 1 << 20, bench.luks());
+    encrypted.unwrap();
+    let luks = bench.at("luks");
+    match bench
+        .run(InspectDisk::new(&luks, DiskFormat::Raw, Some(LUKS1)))
+        .unwrap()
+    {
+        HostAnswer::Disk(facts) => assert_eq!((facts.stamp, facts.claims), (None, None)),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -40,6 +40,7 @@ mod qcow2_devices;
 mod shared_devices;
 mod shrink;
 mod sizes;
+mod stacked;
 mod tampering;
 mod templates;
 mod unsound;

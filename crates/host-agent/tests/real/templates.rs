@@ -14,10 +14,7 @@ use strongroom_types::DiskFormat;
 use crate::bench::{Bench, pattern, raw, size, tool};
 
 fn qcow2(path: &Path) -> SourceImage<'_> {
-    SourceImage {
-        path,
-        format: DiskFormat::Qcow2,
-    }
+    SourceImage::new(path, DiskFormat::Qcow2)
 }
 
 /// A qcow2 image with content, made by `qemu-img` with these options.

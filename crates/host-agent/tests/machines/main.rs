@@ -1,0 +1,17 @@
+//! Virtual machines on a real libvirtd, with guests that answer.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot make its input has failed"
+)]
+
+#[path = "../real/hook.rs"]
+mod hook;
+
+mod attaching;
+mod devices;
+mod killed;
+mod starting;
+mod together;
+mod world;
