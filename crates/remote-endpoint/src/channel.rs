@@ -89,8 +89,12 @@ impl Channel {
         Ok((channel, reader))
     }
 
-    /// Sends a frame.
+    /// Sends a frame. When that fails, a part of it may be gone already, so the connection is closed.
     pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
+        self.write(frame).inspect_err(|_| self.close())
+    }
+
+    fn write(&self, frame: &[u8]) -> io::Result<()> {
         let _turn = lock(&self.writing);
         for piece in frame.chunks(PIECE) {
             let mut out = Vec::with_capacity(PIECE + 256);
@@ -208,7 +212,8 @@ impl Reader {
                 }
             }
             self.channel.socket.set_read_timeout(Some(left(deadline)?))?;
-            self.begin = 0;
+            // Both: when nothing comes, what was there before must not be taken for it.
+            (self.begin, self.end) = (0, 0);
             self.end = match (&self.channel.socket).read(&mut self.cipher) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,

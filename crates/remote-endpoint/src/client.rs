@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use strongroom_endpoint_selector::{Endpoint, EndpointError, ErrorKind, HostAnswer, HostCommand};
-use strongroom_types::{Call, HostFacts, HostId, Interrupted, PoolId};
+use strongroom_types::{Call, HostFacts, HostId, InstallationId, Interrupted, PoolId};
 use zeroize::Zeroizing;
 
 use crate::frame::{Kind, REQUEST_LIMIT, RequestHead, frame};
@@ -56,6 +56,14 @@ impl RemoteEndpoint {
         self
     }
 
+    /// The same, and after so long without a word the agent is asked for one; after three of these times the connection is given up. 5
+    /// seconds else.
+    #[must_use]
+    pub fn with_heartbeat(mut self, heartbeat: Duration) -> Self {
+        self.peer.heartbeat = heartbeat;
+        self
+    }
+
     /// The same, and work is stopped when the connection is lost. Else it goes on, and its outcome is fetched.
     #[must_use]
     pub fn cancelled_when_lost(mut self) -> Self {
@@ -66,6 +74,19 @@ impl RemoteEndpoint {
     /// Says that the host reaches the storage of this pool, beside those of which its agent knows.
     pub fn reach(&self, pool: PoolId) {
         self.peer.reach(pool);
+    }
+
+    /// Says for which installation this works, from the next connection on, and that no other process works for it any more. What the
+    /// agent still does for one of those before is stopped, and has ended before the agent takes the first command: else what it makes
+    /// could appear after the new one looked for it.
+    pub fn act_for(&self, installation: &InstallationId) {
+        self.peer.act_for(installation);
+    }
+
+    /// Why [`host`](Endpoint::host) said a moment ago that it is down.
+    #[must_use]
+    pub fn why_down(&self) -> Option<String> {
+        self.peer.why_down()
     }
 
     /// What is known of the host, and for how long; nothing when it never answered.

@@ -67,6 +67,8 @@ pub(crate) struct Hello {
     pub(crate) client: [u8; 16],
     /// The highest number of a request that the client may have sent.
     pub(crate) last_sent: u64,
+    /// For whom it works. There is one such client at a time: this one comes after those before it.
+    pub(crate) installation: Option<String>,
 }
 
 /// The agent's answer to it.
@@ -104,4 +106,28 @@ pub(crate) fn frame<T: Serialize>(kind: Kind, content: &T) -> Result<Zeroizing<V
         header[4] = kind as u8;
     }
     Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::ZeroizeOnDrop;
+
+    use super::*;
+
+    /// That the compiler takes it is the test.
+    fn is_wiped<T: ZeroizeOnDrop>(_: &T) {}
+
+    #[test]
+    fn frames_on_both_sides_are_wiped_and_none_grew_and_left_a_copy_behind() {
+        for length in [0, 1, 100, 70_000] {
+            let sent = frame(Kind::Request, &"k".repeat(length)).unwrap();
+            is_wiped(&sent);
+            assert_eq!(sent.capacity(), sent.len());
+            let received = Frame {
+                kind: Kind::Request,
+                content: sent,
+            };
+            is_wiped(&received.content);
+        }
+    }
 }

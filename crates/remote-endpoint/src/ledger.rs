@@ -9,6 +9,9 @@ use zeroize::Zeroizing;
 
 use crate::channel::{Channel, lock};
 
+#[cfg(test)]
+mod forgetting;
+
 /// By what a client is known.
 pub(crate) type ClientId = [u8; 16];
 /// A frame that is shared by whoever still has to send it.
@@ -36,9 +39,22 @@ struct Entry {
     state: State,
 }
 
+/// A connection as the ledger needs it.
+pub(crate) trait Line {
+    /// Ends it.
+    fn close(&self);
+}
+
+impl Line for Channel {
+    fn close(&self) {
+        Self::close(self);
+    }
+}
+
 #[derive(Debug)]
-struct Client {
-    connection: Option<Arc<Channel>>,
+struct Client<L> {
+    connection: Option<Arc<L>>,
+    installation: Option<String>,
     seen: Instant,
     /// Nothing is known of requests up to this number that are not among the entries: they are not carried out.
     forgotten: u64,
@@ -64,12 +80,12 @@ pub(crate) enum Begin {
 
 /// The requests of all clients.
 #[derive(Debug)]
-pub(crate) struct Ledger {
-    clients: Mutex<HashMap<ClientId, Client>>,
+pub(crate) struct Ledger<L = Channel> {
+    clients: Mutex<HashMap<ClientId, Client<L>>>,
     at_once: usize,
 }
 
-impl Client {
+impl<L> Client<L> {
     fn forget(&mut self, number: u64) {
         self.entries.remove(&number);
         self.forgotten = self.forgotten.max(number);
@@ -103,7 +119,7 @@ impl Client {
     }
 }
 
-impl Ledger {
+impl<L: Line> Ledger<L> {
     /// Of which at most so many are carried out at once.
     pub(crate) fn new(at_once: usize) -> Self {
         Self {
@@ -114,9 +130,21 @@ impl Ledger {
 
     /// A client is there, by this connection; an earlier one is closed. `last_sent` is the highest number that it may have used.
     /// False when there are too many clients.
-    pub(crate) fn arrive(&self, id: ClientId, last_sent: u64, connection: Arc<Channel>) -> bool {
-        let now = Instant::now();
+    pub(crate) fn arrive(
+        &self,
+        id: ClientId,
+        installation: Option<String>,
+        last_sent: u64,
+        connection: Arc<L>,
+        now: Instant,
+    ) -> bool {
         let mut clients = lock(&self.clients);
+        clients.retain(|_, client| {
+            client.prune(now);
+            // One that comes back says itself what it sent before.
+            let is_gone = client.is_idle() && client.entries.is_empty();
+            !is_gone || now.saturating_duration_since(client.seen) <= KEPT_FOR
+        });
         if !clients.contains_key(&id) {
             if clients.len() >= CLIENTS {
                 let idle = clients.iter().filter(|(_, client)| client.is_idle());
@@ -127,6 +155,7 @@ impl Ledger {
             }
             let client = Client {
                 connection: None,
+                installation: None,
                 seen: now,
                 forgotten: last_sent,
                 entries: BTreeMap::new(),
@@ -135,7 +164,7 @@ impl Ledger {
         }
         if let Some(client) = clients.get_mut(&id) {
             client.seen = now;
-            client.prune(now);
+            client.installation = installation;
             if let Some(earlier) = client.connection.replace(connection) {
                 earlier.close();
             }
@@ -143,19 +172,40 @@ impl Ledger {
         true
     }
 
+    /// Stops what is done for other clients of an installation, and closes their connections. True as long as something is done.
+    pub(crate) fn supersede(&self, id: &ClientId, installation: &str) -> bool {
+        let clients = lock(&self.clients);
+        let mut is_running = false;
+        for (other, client) in clients.iter() {
+            if other == id || client.installation.as_deref() != Some(installation) {
+                continue;
+            }
+            if let Some(connection) = &client.connection {
+                connection.close();
+            }
+            for entry in client.entries.values() {
+                if let State::Running(cancellation) = &entry.state {
+                    cancellation.cancel();
+                    is_running = true;
+                }
+            }
+        }
+        is_running
+    }
+
     /// A connection is gone. Work that is to be stopped then is asked to stop.
-    pub(crate) fn leave(&self, id: &ClientId, connection: &Arc<Channel>) {
+    pub(crate) fn leave(&self, id: &ClientId, connection: &Arc<L>, now: Instant) {
         let mut clients = lock(&self.clients);
         let Some(client) = clients.get_mut(id) else { return };
         if !client
             .connection
             .as_ref()
-            .is_some_and(|now| Arc::ptr_eq(now, connection))
+            .is_some_and(|current| Arc::ptr_eq(current, connection))
         {
             return;
         }
         client.connection = None;
-        client.seen = Instant::now();
+        client.seen = now;
         for entry in client.entries.values() {
             if let (true, State::Running(cancellation)) = (entry.cancel_when_lost, &entry.state) {
                 cancellation.cancel();
@@ -171,6 +221,7 @@ impl Ledger {
         settled: u64,
         fingerprint: [u8; 32],
         cancel_when_lost: bool,
+        now: Instant,
     ) -> Begin {
         let mut clients = lock(&self.clients);
         let running = clients
@@ -181,6 +232,7 @@ impl Ledger {
         let Some(client) = clients.get_mut(id) else {
             return Begin::Forgotten;
         };
+        client.prune(now);
         client.forgotten = client.forgotten.max(settled.saturating_sub(1));
         client
             .entries
@@ -208,8 +260,13 @@ impl Ledger {
     }
 
     /// Keeps an outcome. Answers with the connection by which the client can be told now.
-    pub(crate) fn finish(&self, id: &ClientId, number: u64, frame: SharedFrame) -> Option<Arc<Channel>> {
-        let now = Instant::now();
+    pub(crate) fn finish(
+        &self,
+        id: &ClientId,
+        number: u64,
+        frame: SharedFrame,
+        now: Instant,
+    ) -> Option<Arc<L>> {
         let mut clients = lock(&self.clients);
         let client = clients.get_mut(id)?;
         if let Some(entry) = client.entries.get_mut(&number) {
@@ -229,7 +286,7 @@ impl Ledger {
     }
 
     /// The connection by which a client can be told something now.
-    pub(crate) fn connection(&self, id: &ClientId) -> Option<Arc<Channel>> {
+    pub(crate) fn connection(&self, id: &ClientId) -> Option<Arc<L>> {
         lock(&self.clients).get(id)?.connection.clone()
     }
 

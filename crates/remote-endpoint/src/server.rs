@@ -10,14 +10,20 @@ use rand::TryRng;
 use strongroom_endpoint_selector::Endpoint;
 use strongroom_types::Cancellation;
 
+use self::unproven::Unproven;
 use crate::ledger::Ledger;
 use crate::{Identity, RemoteError, Role};
 
 mod connection;
 mod request;
+mod unproven;
 
-/// How many connections there are at once, those that did not prove themselves yet included.
+/// How many connections there are at once that have proved themselves.
 const CONNECTIONS: usize = 64;
+/// How many threads serve connections: those, as many that are unproven, and those that just end.
+const THREADS: usize = 256;
+/// How long a client may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
 /// How many commands are carried out at once.
 const COMMANDS: usize = 512;
 /// How often the server looks whether it is to stop.
@@ -26,8 +32,8 @@ const TICK: Duration = Duration::from_millis(5);
 /// Serves an endpoint to control planes.
 ///
 /// Promised: who does not prove by a certificate of the authority that it is a control plane gets nothing, and no command of it is
-/// read. Up to 64 connections and 512 commands are served at once; a connection that does not prove itself within 10 seconds is
-/// closed. Work goes on when its connection is lost, and its outcome is kept for ten minutes.
+/// read. Up to 64 connections and 512 commands are served at once, and as many connections again may be unproven; one that does not prove
+/// itself within 10 seconds, or while 64 others come after it, is closed. Work goes on when its connection is lost, and its outcome is kept for ten minutes.
 pub struct AgentServer {
     listener: TcpListener,
     address: SocketAddr,
@@ -42,6 +48,9 @@ struct Shared {
     boot: [u8; 16],
     /// With which a command's fingerprint is made: it holds keys, and so must not be told by its digest.
     salt: [u8; 32],
+    silence: Duration,
+    unproven: Arc<Unproven>,
+    threads: AtomicUsize,
     connections: AtomicUsize,
     commands: AtomicUsize,
     stop: Cancellation,
@@ -96,11 +105,23 @@ impl AgentServer {
                 ledger: Ledger::new(COMMANDS),
                 boot: random()?,
                 salt: random()?,
+                silence: SILENCE,
+                unproven: Arc::default(),
+                threads: AtomicUsize::new(0),
                 connections: AtomicUsize::new(0),
                 commands: AtomicUsize::new(0),
                 stop: Cancellation::new(),
             }),
         })
+    }
+
+    /// The same, and a client that is silent for so long is given up. 30 seconds else; a client says something every 5 seconds.
+    #[must_use]
+    pub fn with_silence(mut self, silence: Duration) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.silence = silence;
+        }
+        self
     }
 
     /// Where it listens.
@@ -130,16 +151,20 @@ impl AgentServer {
     }
 
     fn welcome(&self, socket: TcpStream, peer: SocketAddr) {
-        let counted = Counted::of(self.shared.clone(), |shared| &shared.connections);
-        if self.shared.connections.load(Ordering::SeqCst) > CONNECTIONS {
-            tracing::warn!(%peer, "refused: there are {CONNECTIONS} connections already");
+        let counted = Counted::of(self.shared.clone(), |shared| &shared.threads);
+        if self.shared.threads.load(Ordering::SeqCst) > THREADS {
+            tracing::warn!(%peer, "refused: {THREADS} threads serve connections already");
             return;
         }
+        let place = match self.shared.unproven.enter(&socket) {
+            Ok(place) => place,
+            Err(e) => return tracing::warn!(%peer, error = %e, "refused"),
+        };
         let thread = thread::Builder::new()
             .name("agent-connection".to_owned())
             .stack_size(512 << 10);
         let spawned = thread.spawn(move || {
-            connection::serve(&counted.shared, socket, peer);
+            connection::serve(&counted.shared, socket, peer, place);
             drop(counted);
         });
         if let Err(e) = spawned {

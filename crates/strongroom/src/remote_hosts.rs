@@ -11,33 +11,42 @@ use serde::{Deserialize, Serialize};
 use strongroom_remote_endpoint::{Identity, RemoteEndpoint};
 use strongroom_types::{HostId, PoolId};
 
+use crate::hosts::Elsewhere;
+use crate::process::chain;
+
 /// A host elsewhere.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RemoteHost {
     /// Where its agent listens.
     pub(crate) address: String,
     /// The directory with the control plane's certificate.
     pub(crate) certificates: PathBuf,
-    /// The pools that only this host reaches.
+    /// The pools that this host reaches, and this machine does not.
     #[serde(default)]
     pub(crate) pools: BTreeSet<PoolId>,
 }
 
 impl RemoteHost {
     /// The host as an endpoint. Nothing is connected yet.
-    pub(crate) fn endpoint(&self, name: &HostId) -> Result<Arc<RemoteEndpoint>> {
+    pub(crate) fn endpoint(&self, name: &HostId) -> Result<RemoteEndpoint> {
         let identity = Identity::load(&self.certificates)
             .with_context(|| format!("cannot use the certificates in {}", self.certificates.display()))?;
-        let endpoint = RemoteEndpoint::new(name.clone(), &self.address, &identity)?;
+        Ok(RemoteEndpoint::new(name.clone(), &self.address, &identity)?)
+    }
+
+    /// The same for work: certificates that cannot be used are an error when the host is needed, and not before.
+    pub(crate) fn elsewhere(&self, name: &HostId) -> Arc<Elsewhere> {
+        let endpoint = self.endpoint(name).map_err(|e| chain(&e));
+        let elsewhere = Elsewhere::new(name.clone(), endpoint);
         for pool in &self.pools {
-            endpoint.reach(pool.clone());
+            elsewhere.reach(pool.clone());
         }
-        Ok(Arc::new(endpoint))
+        Arc::new(elsewhere)
     }
 }
 
 /// All of them, by name.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct RemoteHosts(pub(crate) BTreeMap<HostId, RemoteHost>);
 
 fn file(state: &Path) -> PathBuf {
@@ -71,8 +80,19 @@ impl RemoteHosts {
         written().with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Whether one of them is the only host that reaches the pool.
+    /// Whether they reach the pool, and this machine does not.
     pub(crate) fn have(&self, pool: &PoolId) -> bool {
         self.0.values().any(|host| host.pools.contains(pool))
+    }
+
+    /// Has these hosts reach the pool, and no other.
+    pub(crate) fn give(&mut self, pool: &PoolId, hosts: &[HostId]) {
+        for (name, host) in &mut self.0 {
+            if hosts.contains(name) {
+                host.pools.insert(pool.clone());
+            } else {
+                host.pools.remove(pool);
+            }
+        }
     }
 }

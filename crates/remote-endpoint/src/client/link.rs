@@ -12,8 +12,6 @@ use crate::channel::{Channel, Reader, lock};
 use crate::frame::{ANSWER_LIMIT, Frame, Kind, Outcome, frame};
 use crate::wire::{self, facts::WireFacts};
 
-/// After how long without a word the agent is asked for one.
-const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How many of those in a row may stay without an answer.
 const MISSED: u32 = 2;
 
@@ -73,10 +71,10 @@ impl Link {
     }
 
     /// Reads until the connection ends, and tells everybody who waits.
-    pub(super) fn read(&self, desk: &Desk, mut reader: Reader) {
+    pub(super) fn read(&self, desk: &Desk, mut reader: Reader, heartbeat: Duration) {
         let mut missed = 0;
         while self.is_alive() {
-            match reader.next(ANSWER_LIMIT, HEARTBEAT) {
+            match reader.next(ANSWER_LIMIT, heartbeat) {
                 Ok(Some(frame)) => {
                     missed = 0;
                     if take(desk, &frame).is_none() {

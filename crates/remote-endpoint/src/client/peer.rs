@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection};
 use strongroom_endpoint_selector::ErrorKind;
-use strongroom_types::{Call, HostFacts, HostId, HostState, Interrupted, PoolId};
+use strongroom_types::{Call, HostFacts, HostId, HostState, InstallationId, Interrupted, PoolId};
 
 use super::link::{Event, Link};
 use crate::channel::{Channel, lock};
@@ -19,6 +19,8 @@ use crate::frame::{ANSWER_LIMIT, Hello, Kind, VERSION, Welcome, frame};
 use crate::server::random;
 use crate::{Identity, RemoteError, Role, wire};
 
+/// After how long without a word the agent is asked for one.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long one attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// How long the first pause between two attempts is. Each is twice as long as the one before.
@@ -45,9 +47,10 @@ pub(super) struct State {
     last_number: u64,
     pub(super) waiting: BTreeMap<u64, Sender<Event>>,
     facts: Option<(HostFacts, Instant)>,
-    /// When the agent was last not to be reached.
-    failed: Option<Instant>,
+    /// When the agent was last not to be reached, and why.
+    failed: Option<(Instant, String)>,
     pools: BTreeSet<PoolId>,
+    installation: Option<String>,
 }
 
 impl Desk {
@@ -73,6 +76,7 @@ pub(super) struct Peer {
     client: [u8; 16],
     connecting: Mutex<()>,
     pub(super) patience: Duration,
+    pub(super) heartbeat: Duration,
     pub(super) cancel_when_lost: bool,
 }
 
@@ -101,6 +105,7 @@ impl Peer {
             }),
             connecting: Mutex::new(()),
             patience: Duration::from_secs(30),
+            heartbeat: HEARTBEAT,
             cancel_when_lost: false,
         })
     }
@@ -137,6 +142,10 @@ impl Peer {
         lock(&self.desk.state).pools.insert(pool);
     }
 
+    pub(super) fn act_for(&self, installation: &InstallationId) {
+        lock(&self.desk.state).installation = Some(installation.to_string());
+    }
+
     pub(super) fn known(&self) -> Option<(HostFacts, Duration)> {
         let state = lock(&self.desk.state);
         let (facts, at) = state.facts.as_ref()?;
@@ -153,21 +162,30 @@ impl Peer {
         {
             return facts;
         }
-        let failed = lock(&self.desk.state).failed;
-        if !failed.is_some_and(|at| is_fresh(at.elapsed())) {
+        let mut failed = self.why_down();
+        if failed.is_none() {
             // Once: who asks for facts asks many hosts, and one that is down is passed over.
-            let link = self.living().or_else(|| {
+            let link = self.living().map(Ok).unwrap_or_else(|| {
                 let _turn = lock(&self.connecting);
-                self.living().or_else(|| self.connect(FACTS_WAIT).ok())
+                self.living().map(Ok).unwrap_or_else(|| self.connect(FACTS_WAIT))
             });
-            if let Some(link) = link {
-                self.await_facts(&link);
-            }
+            failed = Some(match link {
+                Ok(link) => {
+                    self.await_facts(&link);
+                    "it does not answer".to_owned()
+                }
+                Err(e) if matches!(e.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
+                    "it does not answer".to_owned()
+                }
+                Err(e) => e.to_string(),
+            });
         }
         match self.known() {
             Some((facts, age)) if is_fresh(age) => facts,
             known => {
-                lock(&self.desk.state).failed = Some(Instant::now());
+                if let Some(reason) = failed.filter(|_| self.why_down().is_none()) {
+                    lock(&self.desk.state).failed = Some((Instant::now(), reason));
+                }
                 let mut facts = match known {
                     Some((facts, _)) => facts,
                     None => HostFacts::new(self.desk.host.clone()),
@@ -197,6 +215,13 @@ impl Peer {
     fn living(&self) -> Option<Arc<Link>> {
         let state = lock(&self.desk.state);
         state.link.clone().filter(|link| link.is_alive())
+    }
+
+    /// Why the agent was not to be reached when it was asked for facts just now.
+    pub(super) fn why_down(&self) -> Option<String> {
+        let state = lock(&self.desk.state);
+        let (at, reason) = state.failed.as_ref()?;
+        (at.elapsed() < FRESH).then(|| reason.clone())
     }
 
     /// The connection, made when there is none, as long as the call and patience allow.
@@ -249,11 +274,16 @@ impl Peer {
         let invalid = |e| io::Error::new(io::ErrorKind::InvalidData, e);
         let tls = ClientConnection::new(self.tls.clone(), self.name.clone()).map_err(invalid)?;
         let (channel, mut reader) = Channel::open(socket, Connection::Client(tls), deadline)?;
+        let (last_sent, installation) = {
+            let state = lock(&self.desk.state);
+            (state.last_number, state.installation.clone())
+        };
         let hello = Hello {
             version: VERSION,
             client: self.client,
             // A request has its number from when it is sent, so this is the last one that was.
-            last_sent: lock(&self.desk.state).last_number,
+            last_sent,
+            installation,
         };
         let encoding = |e| io::Error::new(io::ErrorKind::InvalidData, e);
         channel.send(&frame(Kind::Hello, &hello).map_err(encoding)?)?;
@@ -288,9 +318,9 @@ impl Peer {
             }
             link
         };
-        let (desk, reading) = (self.desk.clone(), link.clone());
+        let (desk, reading, heartbeat) = (self.desk.clone(), link.clone(), self.heartbeat);
         let thread = thread::Builder::new().name("agent-link".to_owned());
-        thread.spawn(move || reading.read(&desk, reader))?;
+        thread.spawn(move || reading.read(&desk, reader, heartbeat))?;
         Ok(link)
     }
 }

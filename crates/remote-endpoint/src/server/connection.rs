@@ -1,11 +1,14 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustls::{Connection, ServerConnection};
 
-use super::{Shared, request};
+use super::unproven::Place;
+use super::{CONNECTIONS, Counted, Shared, TICK, request};
 use crate::channel::{Channel, Reader};
 use crate::frame::{Hello, Kind, REQUEST_LIMIT, VERSION, Welcome, frame};
 use crate::ledger::ClientId;
@@ -13,18 +16,16 @@ use crate::wire;
 
 /// How long a connection has to prove itself and to say its first word.
 const PROOF: Duration = Duration::from_secs(10);
-/// How long a client may be silent.
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// A connection from its first byte to its last.
-pub(super) fn serve(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr) {
+pub(super) fn serve(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr, place: Place) {
     let deadline = Instant::now() + PROOF;
-    match greet(shared, socket, deadline) {
+    match greet(shared, socket, deadline, place) {
         Err(e) => tracing::warn!(%peer, error = %e, "refused"),
-        Ok((id, channel, mut reader)) => {
+        Ok((id, channel, mut reader, _counted)) => {
             tracing::info!(%peer, "connected");
             let ended = listen(shared, &id, &channel, &mut reader);
-            shared.ledger.leave(&id, &channel);
+            shared.ledger.leave(&id, &channel, Instant::now());
             channel.close();
             match ended {
                 Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => {
@@ -45,15 +46,21 @@ fn encoding(error: postcard::Error) -> io::Error {
 }
 
 fn greet(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     socket: TcpStream,
     deadline: Instant,
-) -> io::Result<(ClientId, Arc<Channel>, Reader)> {
+    place: Place,
+) -> io::Result<(ClientId, Arc<Channel>, Reader, Counted)> {
     // On some systems an accepted socket takes this over from its listener.
     socket.set_nonblocking(false)?;
     let tls = ServerConnection::new(shared.tls.clone())
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
     let (channel, mut reader) = Channel::open(socket, Connection::Server(tls), deadline)?;
+    drop(place);
+    let counted = Counted::of(shared.clone(), |shared| &shared.connections);
+    if shared.connections.load(Ordering::SeqCst) > CONNECTIONS {
+        return Err(invalid("there are too many connections already"));
+    }
     let left = deadline.saturating_duration_since(Instant::now());
     let first = reader
         .next(REQUEST_LIMIT, left)?
@@ -68,19 +75,30 @@ fn greet(
         return Err(invalid("it speaks another version of the protocol"));
     }
     let hello: Hello = wire::decode(&first.content).map_err(encoding)?;
+    while let Some(installation) = &hello.installation
+        && shared.ledger.supersede(&hello.client, installation)
+    {
+        if Instant::now() >= deadline {
+            return Err(invalid("what is done for the one before it does not end"));
+        }
+        thread::park_timeout(TICK);
+    }
     let welcome = Welcome {
         boot: shared.boot,
         facts: shared.endpoint.host().into(),
     };
     // The welcome is the first frame: once the client is known here, answers may follow.
     channel.send(&frame(Kind::Welcome, &welcome).map_err(encoding)?)?;
-    if !shared
-        .ledger
-        .arrive(hello.client, hello.last_sent, channel.clone())
-    {
+    if !shared.ledger.arrive(
+        hello.client,
+        hello.installation,
+        hello.last_sent,
+        channel.clone(),
+        Instant::now(),
+    ) {
         return Err(invalid("there are too many clients already"));
     }
-    Ok((hello.client, channel, reader))
+    Ok((hello.client, channel, reader, counted))
 }
 
 fn listen(
@@ -90,7 +108,7 @@ fn listen(
     reader: &mut Reader,
 ) -> io::Result<()> {
     loop {
-        let next = reader.next(REQUEST_LIMIT, SILENCE)?;
+        let next = reader.next(REQUEST_LIMIT, shared.silence)?;
         let next = next.ok_or_else(|| invalid("it was silent for too long"))?;
         match next.kind {
             Kind::Ping => channel.send(&frame(Kind::Pong, &()).map_err(encoding)?)?,

@@ -43,9 +43,14 @@ pub(super) fn take(
         .chain_update(command)
         .finalize()
         .into();
-    let begin = shared
-        .ledger
-        .begin(id, head.number, head.settled, fingerprint, head.cancel_when_lost);
+    let begin = shared.ledger.begin(
+        id,
+        head.number,
+        head.settled,
+        fingerprint,
+        head.cancel_when_lost,
+        Instant::now(),
+    );
     let refused = match begin {
         Begin::Running => return Ok(()),
         Begin::Answered(kept) => return channel.send(&kept),
@@ -115,12 +120,11 @@ fn told(shared: &Shared, id: &ClientId, number: u64, outcome: Outcome) {
     );
     let Ok(frame) = frame else { return };
     let frame: SharedFrame = Arc::new(frame);
-    if let Some(channel) = shared.ledger.finish(id, number, frame.clone())
+    if let Some(channel) = shared.ledger.finish(id, number, frame.clone(), Instant::now())
         && let Err(e) = channel.send(&frame)
     {
         // The outcome is kept: the client asks for it by its next connection.
         tracing::info!(error = %e, "an answer waits for its client");
-        channel.close();
     }
 }
 

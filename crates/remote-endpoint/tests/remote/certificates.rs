@@ -132,5 +132,7 @@ fn an_agent_that_is_not_there_is_an_error_that_names_it_and_says_that_nothing_wa
         told.contains("host far") && told.contains("nothing was done"),
         "{told}"
     );
+    assert_eq!(remote.why_down(), None);
     assert_eq!(remote.host().state, strongroom_types::HostState::Down);
+    assert!(remote.why_down().unwrap().contains("refused"));
 }

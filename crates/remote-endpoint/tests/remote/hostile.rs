@@ -56,11 +56,11 @@ fn who_says_nothing_is_sent_away_within_seconds() {
 }
 
 #[test]
-fn a_flood_of_connections_is_bounded_and_those_that_are_open_go_on() {
+fn a_flood_of_connections_is_bounded_and_keeps_no_control_plane_out() {
     let certificates = Certificates::new();
     let served = serve(&certificates.agent, memory());
-    let remote = remote(&served, &certificates.control);
-    works(&remote);
+    let before = remote(&served, &certificates.control);
+    works(&before);
     let flood: Vec<_> = (0..200)
         .map(|_| TcpStream::connect(&served.address).unwrap())
         .collect();
@@ -68,9 +68,28 @@ fn a_flood_of_connections_is_bounded_and_those_that_are_open_go_on() {
         socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
         matches!(socket.read(&mut [0; 1]), Ok(0))
     };
-    // One connection is open already, so 63 of these have a place.
-    until("137 are sent away", || {
-        flood.iter().filter(|socket| gone(socket)).count() >= 137
-    });
-    works(&remote);
+    let count = || flood.iter().filter(|socket| gone(socket)).count();
+    until("the 136 oldest are sent away", || count() >= 136);
+    assert!(flood[136..].iter().all(|socket| !gone(socket)));
+    works(&before);
+    let begun = Instant::now();
+    works(&remote(&served, &certificates.control));
+    // That took the place of one of them, and did not wait until they are sent away.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    until("one more is sent away", || count() == 137);
+}
+
+#[test]
+fn the_65th_control_plane_is_not_served_and_the_others_are() {
+    let certificates = Certificates::new();
+    let served = serve(&certificates.agent, memory());
+    let many: Vec<_> = (0..64).map(|_| remote(&served, &certificates.control)).collect();
+    many.iter().for_each(works);
+    let late = remote(&served, &certificates.control);
+    let command = ListDirectory::new(Path::new("/srv")).into();
+    let hurried = Call::new().with_timeout(Duration::from_millis(500));
+    late.run(&hurried, &command).unwrap_err();
+    many.iter().for_each(works);
+    drop(many);
+    works(&late);
 }

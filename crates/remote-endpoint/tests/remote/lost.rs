@@ -1,73 +1,17 @@
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use strongroom_endpoint_selector::{CreateDisk, DiskContent, Endpoint, ErrorKind, HostAnswer, Protection};
 use strongroom_types::{Call, Cancellation, DiskFormat, GuestSize};
 
 use crate::rig::{Certificates, Gated, at, memory, remote, serve, serve_at, until};
+use crate::wire::Wire;
 
-fn create(path: &Path) -> CreateDisk<'_> {
+pub(crate) fn create(path: &Path) -> CreateDisk<'_> {
     let size = GuestSize::new(1 << 20).unwrap();
     CreateDisk::new(path, DiskFormat::Raw, size, Protection::Plain, DiskContent::Blank)
-}
-
-/// A wire between two sides that can be cut.
-struct Wire {
-    address: String,
-    sockets: Arc<Mutex<Vec<TcpStream>>>,
-    connections: Arc<AtomicUsize>,
-    /// Nothing comes back from the agent while this is set.
-    deaf: Arc<AtomicBool>,
-}
-
-impl Wire {
-    fn to(agent: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let wire = Self {
-            address: listener.local_addr().unwrap().to_string(),
-            sockets: Arc::default(),
-            connections: Arc::default(),
-            deaf: Arc::default(),
-        };
-        let (sockets, connections, deaf) =
-            (wire.sockets.clone(), wire.connections.clone(), wire.deaf.clone());
-        let agent = agent.to_owned();
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                let (client, server) = (client.unwrap(), TcpStream::connect(&agent).unwrap());
-                connections.fetch_add(1, Ordering::SeqCst);
-                for (mut from, mut to, is_answer) in [
-                    (client.try_clone().unwrap(), server.try_clone().unwrap(), false),
-                    (server.try_clone().unwrap(), client.try_clone().unwrap(), true),
-                ] {
-                    let deaf = deaf.clone();
-                    std::thread::spawn(move || {
-                        let mut buffer = [0; 4096];
-                        while let Ok(n @ 1..) = from.read(&mut buffer) {
-                            if !(is_answer && deaf.load(Ordering::SeqCst))
-                                && to.write_all(&buffer[..n]).is_err()
-                            {
-                                break;
-                            }
-                        }
-                        drop(to.shutdown(Shutdown::Both));
-                    });
-                }
-                sockets.lock().unwrap().extend([client, server]);
-            }
-        });
-        wire
-    }
-
-    fn cut(&self) {
-        for socket in self.sockets.lock().unwrap().drain(..) {
-            drop(socket.shutdown(Shutdown::Both));
-        }
-    }
 }
 
 #[test]
@@ -138,8 +82,6 @@ fn after_a_restart_of_the_agent_the_outcome_is_unknown_and_nothing_is_done_again
     let remote = at(&wire.address, &certificates.control);
     let second = memory();
     std::thread::scope(|scope| {
-        wire.deaf.store(true, Ordering::SeqCst);
-        wire.deaf.store(false, Ordering::SeqCst);
         let made = scope.spawn(|| remote.run(&Call::new(), &create(Path::new("/srv/a")).into()));
         first.await_arrivals(1);
         wire.deaf.store(true, Ordering::SeqCst);

@@ -15,10 +15,10 @@ use strongroom_types::Call;
 
 use crate::rig::{Certificates, Served, memory, remote, serve};
 
-type Stream = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// Speaks TLS to an agent with the certificate of a directory, or without one.
-fn speak(served: &Served, certificates: &Certificates, own: Option<&Path>) -> Stream {
+pub(crate) fn speak(served: &Served, certificates: &Certificates, own: Option<&Path>) -> Stream {
     let root = certificates.directory.path().join("authority.pem");
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(root).unwrap()).unwrap();
@@ -43,7 +43,7 @@ fn speak(served: &Served, certificates: &Certificates, own: Option<&Path>) -> St
 }
 
 /// What the agent answers to these bytes until it hangs up.
-fn answer(stream: &mut Stream, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn answer(stream: &mut Stream, bytes: &[u8]) -> Vec<u8> {
     // It may hang up before all of it is there.
     drop(stream.write_all(bytes).and_then(|()| stream.flush()));
     let mut answer = Vec::new();
@@ -51,11 +51,11 @@ fn answer(stream: &mut Stream, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// A greeting in the version that is spoken: length, kind, version, client, last number.
-fn hello(version: u8) -> Vec<u8> {
-    let mut frame = vec![0, 0, 0, 19, 1, version];
+/// A greeting in the version that is spoken: length, kind, version, client, last number, no installation.
+pub(crate) fn hello(version: u8) -> Vec<u8> {
+    let mut frame = vec![0, 0, 0, 20, 1, version];
     frame.extend([7; 16]);
-    frame.push(0);
+    frame.extend([0, 0]);
     frame
 }
 
@@ -146,4 +146,70 @@ fn a_command_that_the_agent_does_not_know_is_refused_by_name() {
         seen.extend_from_slice(&piece[..n]);
     }
     assert_eq!(memory.commands(), [""; 0]);
+}
+
+#[test]
+fn the_number_of_a_request_is_not_taken_for_another_one() {
+    let certificates = Certificates::new();
+    let served = serve(&certificates.agent, memory());
+    let own = certificates.directory.path().join("control-plane");
+    let mut stream = speak(&served, &certificates, Some(&own));
+    let mut ask = |greeting: &[u8], name: &[u8], wanted: &str| {
+        let mut bytes = greeting.to_vec();
+        bytes.extend([0, 0, 0, u8::try_from(name.len() + 6).unwrap(), 2]);
+        // As above.
+        bytes.extend([1, 0, 0, 0, u8::try_from(name.len()).unwrap()]);
+        bytes.extend(name);
+        stream.write_all(&bytes).unwrap();
+        let mut seen = String::new();
+        while !seen.contains(wanted) {
+            let mut piece = [0; 512];
+            let n = stream.read(&mut piece).unwrap();
+            assert_ne!(n, 0, "{seen}");
+            seen.push_str(&String::from_utf8_lossy(&piece[..n]));
+        }
+        seen
+    };
+    ask(&hello(1), b"PolishVm!", "PolishVm!");
+    let refused = ask(b"", b"PolishVm?", "that of another request");
+    assert!(!refused.contains("PolishVm?"), "{refused}");
+    // The first one has the answer that it had.
+    ask(b"", b"PolishVm!", "PolishVm!");
+}
+
+#[test]
+fn captured_bytes_that_are_sent_again_are_refused() {
+    let certificates = Certificates::new();
+    let memory = memory();
+    let served = serve(&certificates.agent, memory.clone());
+    // An ear on the wire.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (ear, agent) = (listener.local_addr().unwrap().to_string(), served.address.clone());
+    let listening = std::thread::spawn(move || {
+        let (mut client, mut server) = (listener.accept().unwrap().0, TcpStream::connect(agent).unwrap());
+        let (mut back, mut forth) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        let answers = std::thread::spawn(move || {
+            drop(std::io::copy(&mut forth, &mut back));
+        });
+        let (mut captured, mut piece) = (Vec::new(), [0; 4096]);
+        while let Ok(n @ 1..) = client.read(&mut piece) {
+            captured.extend_from_slice(&piece[..n]);
+            server.write_all(&piece[..n]).unwrap();
+        }
+        drop(server.shutdown(std::net::Shutdown::Both));
+        answers.join().unwrap();
+        captured
+    });
+    let remote = crate::rig::at(&ear, &certificates.control);
+    let create = crate::lost::create(Path::new("/srv/a"));
+    remote.run(&Call::new(), &create.into()).unwrap();
+    drop(remote);
+    let captured = listening.join().unwrap();
+    assert!(captured.len() > 500, "{}", captured.len());
+    let mut again = TcpStream::connect(&served.address).unwrap();
+    again.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    drop(again.write_all(&captured));
+    drop(again.shutdown(std::net::Shutdown::Write));
+    drop(again.read_to_end(&mut Vec::new()));
+    assert_eq!(memory.commands(), ["CreateDisk"]);
 }

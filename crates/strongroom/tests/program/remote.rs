@@ -2,25 +2,36 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
 use crate::machine::{Machine, outcome, program};
 
 /// An agent's process, killed when this is dropped.
-struct Agent {
+pub(crate) struct Agent {
     process: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Agent {
-    fn start(certificates: &Path, scratch: &Path, listen: &str) -> Self {
-        let mut process = program()
+    pub(crate) fn start(certificates: &Path, scratch: &Path, listen: &str) -> Self {
+        Self::started(program(), certificates, scratch, listen)
+    }
+
+    /// The program that this command runs, as an agent.
+    pub(crate) fn started(mut program: Command, certificates: &Path, scratch: &Path, listen: &str) -> Self {
+        program
             .args(["--output", "json", "agent", "--listen", listen, "--certificates"])
             .arg(certificates)
             .arg("--scratch")
-            .arg(scratch)
+            .arg(scratch);
+        Self::said(program)
+    }
+
+    /// The agent that this command starts, once it says where it listens.
+    fn said(mut program: Command) -> Self {
+        let mut process = program
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -48,7 +59,7 @@ impl Drop for Agent {
 }
 
 /// Certificates of an authority in a directory: for the agent `far` and for a control plane.
-fn certificates(directory: &Path) -> (PathBuf, PathBuf) {
+pub(crate) fn certificates(directory: &Path) -> (PathBuf, PathBuf) {
     let make = |args: &[&str]| {
         let mut command = program();
         command
@@ -63,7 +74,7 @@ fn certificates(directory: &Path) -> (PathBuf, PathBuf) {
     (place(make(&["agent", "far"])), place(make(&["control-plane"])))
 }
 
-fn add(machine: &Machine, agent: &Agent, control: &Path) -> crate::machine::Outcome {
+pub(crate) fn add(machine: &Machine, agent: &Agent, control: &Path) -> crate::machine::Outcome {
     let control = control.to_str().unwrap();
     machine.run(&[
         "host",
@@ -116,6 +127,16 @@ fn volumes_live_on_a_host_elsewhere_and_survive_its_agent() {
     assert_eq!(machine.pool_files(), Vec::<String>::new());
 }
 
+/// A pool in the machine's own directory that the agent `far` reaches.
+pub(crate) fn pool_on(machine: &Machine, name: &str, hosts: &[&str]) -> crate::machine::Outcome {
+    let pool = machine.pool();
+    let mut args = vec!["pool", "add", name, "--directory", pool.to_str().unwrap()];
+    for host in hosts {
+        args.extend(["--host", host]);
+    }
+    machine.run(&args)
+}
+
 #[test]
 fn a_control_plane_with_a_wrong_certificate_gets_nothing() {
     let machine = Machine::bare();
@@ -125,4 +146,47 @@ fn a_control_plane_with_a_wrong_certificate_gets_nothing() {
     add(&machine, &running, &control).refused(&["far", "was not added", "permission denied"]);
     add(&machine, &running, &other).refused(&["strongroom:agent/far", "strongroom:control-plane"]);
     assert_eq!(machine.ok(&["host", "list"]), serde_json::json!([]));
+}
+
+/// The commands in the section of the README about hosts elsewhere, each with its words.
+fn commands_of_the_readme() -> Vec<Vec<&'static str>> {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once("## Hosts elsewhere").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    section
+        .lines()
+        .filter_map(|line| line.strip_prefix("    strongroom "))
+        .map(|line| line.split_whitespace().collect())
+        .collect()
+}
+
+#[test]
+fn the_commands_of_the_readme_work_as_they_are_written() {
+    let machine = Machine::bare();
+    let mut agent: Option<Agent> = None;
+    let commands = commands_of_the_readme();
+    assert!(commands.len() >= 9, "{commands:?}");
+    for words in commands {
+        let place = |word: &str| match word {
+            "DIR" => machine.state().to_str().unwrap().to_owned(),
+            "/srv/volumes" => machine.pool().to_str().unwrap().to_owned(),
+            "10G" => "8M".to_owned(),
+            // Where the agent of this test really is.
+            "10.0.0.5:7443" => agent
+                .as_ref()
+                .map_or("127.0.0.1:0".to_owned(), |agent| agent.address.clone()),
+            word if word.starts_with("authority") => machine.path().join(word).to_str().unwrap().to_owned(),
+            word => word.to_owned(),
+        };
+        let args: Vec<_> = words.iter().map(|word| place(word)).collect();
+        let mut command = program();
+        command.args(["--output", "json"]).args(&args);
+        if words.first() == Some(&"agent") {
+            agent = Some(Agent::said(command));
+        } else {
+            outcome(&mut command).json();
+        }
+    }
+    machine.ok(&["volume", "verify", "vol-far"]);
+    assert_eq!(machine.ok(&["host", "show", "far"])["unreachable"], Value::Null);
 }
