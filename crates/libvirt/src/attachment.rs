@@ -47,7 +47,7 @@ impl Machine<'_> {
         if self.describe(call)?.disk(target).is_none() {
             return Ok(());
         }
-        if self.state(call)? == MachineState::Paused {
+        if matches!(self.state(call)?, MachineState::Paused | MachineState::Stopped) {
             return Err(LibvirtError::StillAttached {
                 target: target.clone(),
             });

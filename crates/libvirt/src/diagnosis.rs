@@ -49,6 +49,8 @@ const ENDINGS: &[(&str, Kind)] = &[
     ("Read-only file system", kind!(Denied)),
     ("No such file or directory", kind!(NoFile)),
     ("No such device or address", kind!(NoFile)),
+    ("already in active block job", kind!(Busy)),
+    ("domain has active block job", kind!(Busy)),
     ("Device or resource busy", kind!(Busy)),
     ("Failed to get \"write\" lock", kind!(Busy)),
     ("Failed to get shared \"write\" lock", kind!(Busy)),
@@ -61,6 +63,8 @@ const BEGINNINGS: &[(&str, Kind)] = &[
     ("Failed to connect socket to", kind!(Unreachable)),
     ("failed to get domain", kind!(NoDomain)),
     ("Domain not found", kind!(NoDomain)),
+    ("Domain checkpoint not found", kind!(BrokenCheckpoint)),
+    ("checkpoint inconsistent: ", kind!(BrokenCheckpoint)),
     ("Secret not found", kind!(NoSecret)),
     ("No found disk whose source path or target is", kind!(NoDisk)),
     ("device not found", kind!(NoDisk)),
@@ -192,6 +196,18 @@ mod tests {
                 "AlreadyExists",
             ),
             ("XML error: target 'vda' duplicated", "AlreadyExists"),
+            (
+                "block copy still active: disk 'vda' already in active block job",
+                "Busy",
+            ),
+            (
+                "checkpoint inconsistent: missing or broken bitmap 'first' for disk 'vda'",
+                "BrokenCheckpoint",
+            ),
+            (
+                "Domain checkpoint not found: no domain checkpoint with matching name 'first'",
+                "BrokenCheckpoint",
+            ),
             (
                 "Requested operation is not valid: domain is not running",
                 "NotRunning",

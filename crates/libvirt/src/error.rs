@@ -120,6 +120,29 @@ pub enum LibvirtError {
         /// Which disk.
         target: DiskTarget,
     },
+    /// Work on a disk ended without being done. The disk is as it was before.
+    #[error("{work} of disk {target} ended without being done: {message}")]
+    JobFailed {
+        /// What was at work: `copy`, `merge`, `flattening`, `backup`, `change of keyslots`.
+        work: &'static str,
+        /// Which disk.
+        target: DiskTarget,
+        message: String,
+    },
+    /// QEMU has another disk than it was told. What was begun is undone where it still could be.
+    #[error("disk {target} is not what QEMU was told: {problem}")]
+    WrongNode {
+        /// Which disk.
+        target: DiskTarget,
+        /// What it is.
+        problem: String,
+    },
+    /// A checkpoint is not there or not whole any more: its bitmap is missing, or QEMU did not end in order. Delete it and take a full backup.
+    #[error("virsh {action}: the checkpoint is not there or not whole, take a full backup: {message}")]
+    BrokenCheckpoint { action: &'static str, message: String },
+    /// The file for a guest's memory cannot be used.
+    #[error(transparent)]
+    Memory(#[from] crate::MemoryFileError),
     /// Another failure.
     #[error("virsh {action} failed with exit code {code}: {message}")]
     Failed {

@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use strongroom_types::DiskTarget;
 use uuid::Uuid;
 
-use crate::Source;
 use crate::domain::NAMESPACE;
 use crate::xml::{Element, XmlError};
+use crate::{Image, Refusal, Source};
 
 /// A virtual machine as libvirt describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct LiveDomain {
     pub ours: bool,
     /// Its virtio disks.
     pub disks: Vec<LiveDisk>,
+    /// The targets of all its disks: also of CD-ROM drives and disks on another bus.
+    pub targets: Vec<String>,
     /// At which unix socket its first serial port is answered, if at one.
     pub console: Option<PathBuf>,
 }
@@ -28,6 +30,23 @@ impl LiveDomain {
     #[must_use]
     pub fn disk(&self, target: &DiskTarget) -> Option<&LiveDisk> {
         self.disks.iter().find(|disk| disk.target == *target)
+    }
+
+    /// New images are nobody's yet.
+    pub(crate) fn refuse_used<'i>(&self, new: impl IntoIterator<Item = &'i Image>) -> Result<(), Refusal> {
+        let mut known: Vec<&Source> = self
+            .disks
+            .iter()
+            .flat_map(LiveDisk::images)
+            .filter_map(|image| image.source.as_ref())
+            .collect();
+        for image in new {
+            if known.iter().any(|source| source.path() == image.source().path()) {
+                return Err(Refusal::InUse(image.source().path().to_owned()));
+            }
+            known.push(image.source());
+        }
+        Ok(())
     }
 }
 
@@ -123,6 +142,10 @@ impl LiveDomain {
             uuid,
             ours: is_ours(domain),
             disks: devices.named("disk").filter_map(disk).collect(),
+            targets: devices
+                .named("disk")
+                .filter_map(|disk| disk.child("target")?.attribute("dev").map(str::to_owned))
+                .collect(),
             console: devices
                 .descend(&["serial", "source"])
                 .and_then(|source| source.attribute("path"))

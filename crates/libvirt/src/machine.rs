@@ -10,8 +10,11 @@ use crate::{Connection, Document, Domain, LibvirtError, LiveDomain, Virsh};
 pub enum MachineState {
     /// Its processors run.
     Running,
-    /// Its processors are stopped, because somebody asked or because a disk gave an error.
+    /// Its processors are stopped because somebody asked.
     Paused,
+    /// QEMU stopped its processors after a disk gave an error, such as a file system that is full. It goes on when it is resumed, and does
+    /// then again what failed.
+    Stopped,
     /// It goes down.
     ShuttingDown,
     /// It does not run. A transient machine, such as those that are started here, is then gone.
@@ -110,15 +113,41 @@ impl Machine<'_> {
     /// # Errors
     /// [`LibvirtError::NoDomain`], and as [`Connection::run`].
     pub fn state(&self, call: &Call) -> Result<MachineState, LibvirtError> {
-        let printed = self.connection.run(call, &self.command("domstate"))?;
-        Ok(match printed.trim() {
+        let ask = self.command("domstate").word("--reason");
+        let printed = self.connection.run(call, &ask)?;
+        let (state, reason) = printed.trim().split_once(" (").unwrap_or((printed.trim(), ""));
+        Ok(match state {
             "running" => MachineState::Running,
+            "paused" if matches!(reason, "I/O error)" | "unknown)") => self.state_in_qemu(call)?,
             "paused" => MachineState::Paused,
             "in shutdown" => MachineState::ShuttingDown,
             "shut off" => MachineState::Off,
             "crashed" => MachineState::Crashed,
             _ => MachineState::Other,
         })
+    }
+
+    /// When a disk gives errors several times, libvirt 11.3 loses count: it was seen not to know why a guest is paused, and to take one for
+    /// paused that runs. QEMU knows.
+    fn state_in_qemu(&self, call: &Call) -> Result<MachineState, LibvirtError> {
+        let answer = self.monitor(call, "query-status", serde_json::Map::new())?;
+        let status = answer.get("status").and_then(serde_json::Value::as_str);
+        Ok(match status {
+            Some("running") => MachineState::Running,
+            Some("io-error") => MachineState::Stopped,
+            _ => MachineState::Paused,
+        })
+    }
+
+    /// It has a QEMU.
+    pub(crate) fn alive(&self, call: &Call, action: &'static str) -> Result<(), LibvirtError> {
+        match self.state(call)? {
+            MachineState::Off | MachineState::Crashed => Err(LibvirtError::NotRunning {
+                action,
+                message: "its disks are worked on with qemu-img".into(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// What libvirt says about it, without keys.

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value};
 use strongroom_types::Call;
 
-use crate::{LibvirtError, Machine, Refusal};
+use crate::{LibvirtError, Machine, Refusal, Virsh};
 
 /// What is never sent, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
@@ -80,7 +80,12 @@ impl Machine<'_> {
         let send = self
             .command("qemu-monitor-command")
             .option("--cmd", Value::Object(request).to_string());
-        let printed = self.connection.run(call, &send)?;
+        self.answer(call, command, &send)
+    }
+
+    /// What QEMU returned.
+    pub(crate) fn answer(&self, call: &Call, command: &str, send: &Virsh<'_>) -> Result<Value, LibvirtError> {
+        let printed = self.connection.run(call, send)?;
         let mut answer: Value =
             serde_json::from_str(&printed).map_err(|error| send.unreadable(error.to_string()))?;
         if let Some(error) = answer.get("error") {

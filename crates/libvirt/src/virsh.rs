@@ -26,6 +26,7 @@ enum Word<'k> {
     Plain(OsString),
     Inherited(BorrowedFd<'k>),
     Secret(&'k SecretFile),
+    SecretNumber(&'k SecretFile),
 }
 
 impl<'k> Virsh<'k> {
@@ -69,6 +70,14 @@ impl<'k> Virsh<'k> {
         self
     }
 
+    /// The same with this option, whose value is the number of a descriptor that has the key.
+    #[must_use]
+    pub fn key_number(mut self, name: &'static str, key: &'k SecretFile) -> Self {
+        self = self.word(name);
+        self.words.push(Word::SecretNumber(key));
+        self
+    }
+
     /// The same with another limit on the time it takes than [`LIMIT`].
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
@@ -89,6 +98,10 @@ impl<'k> Virsh<'k> {
                 Word::Plain(word) => word.clone(),
                 Word::Inherited(descriptor) => spec.pass(*descriptor).into(),
                 Word::Secret(key) => key.path_in_child(|descriptor| spec.pass(descriptor)).into(),
+                Word::SecretNumber(key) => {
+                    let path = key.path_in_child(|descriptor| spec.pass(descriptor));
+                    path.file_name().unwrap_or_default().to_owned()
+                }
             };
             spec.push(word);
         }

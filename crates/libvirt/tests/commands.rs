@@ -94,9 +94,13 @@ fn machines_are_asked_for_by_uuid() {
         Image::plain(Source::File("/v".into()), DiskFormat::Raw),
     );
     machine.attach(&call, &disk).unwrap();
-    let expected = ["domstate", "destroy", "shutdown", "suspend", "resume"]
-        .map(|action| format!("{VIRSH} {action} --domain {VM}"));
-    assert_eq!(runner.lines()[..5], expected);
+    let expected =
+        ["destroy", "shutdown", "suspend", "resume"].map(|action| format!("{VIRSH} {action} --domain {VM}"));
+    assert_eq!(
+        runner.lines()[0],
+        format!("{VIRSH} domstate --domain {VM} --reason")
+    );
+    assert_eq!(runner.lines()[1..5], expected);
     assert_eq!(
         runner.lines()[5],
         format!("{VIRSH} attach-device --domain {VM} --file /proc/self/fd/900 --live")

@@ -130,6 +130,28 @@ impl Element {
         Ok(())
     }
 
+    /// Gives an attribute another value, or has it first.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.attributes.retain(|(known, _)| known != name);
+        self.attributes.push((name.to_owned(), value.into()));
+    }
+
+    /// Puts this element in the place of all that have its name.
+    pub(crate) fn put(&mut self, child: Element) {
+        self.children.retain(|known| known.name != child.name);
+        self.children.push(child);
+    }
+
+    /// Takes away all elements of this name.
+    pub(crate) fn take_away(&mut self, name: &str) {
+        self.children.retain(|known| known.name != name);
+    }
+
+    /// The elements in it, to be changed.
+    pub(crate) fn children_mut(&mut self) -> impl Iterator<Item = &mut Element> {
+        self.children.iter_mut()
+    }
+
     pub(super) fn put_attribute(&mut self, name: String, value: String) {
         self.attributes.push((name, value));
     }

@@ -5,7 +5,8 @@ use strongroom_exec::fake::RecordingRunner;
 use strongroom_exec::{CommandSpec, Completed, Program, Runner, SystemRunner, Watch};
 use strongroom_lab::{Console, GuestImage, Hypervisor, Hypervisors};
 use strongroom_libvirt::{
-    Accelerator, Boot, Connection, Domain, DomainDisk, Image, Machine, SecretName, Serial, Source,
+    Accelerator, Boot, Connection, Domain, DomainDisk, Image, LibvirtError, Machine, SecretName, Serial,
+    Source,
 };
 use strongroom_secret::{Passphrase, SecretFile};
 use strongroom_types::{ByteSize, Call, DiskFormat};
@@ -50,10 +51,15 @@ impl World {
 
     /// A disk of 64 MiB in a file of the host, encrypted.
     pub(crate) fn volume(&self, name: &str, format: DiskFormat) -> Volume {
-        self.create(name, format, &[])
+        self.create(name, format, "64M", &[])
     }
 
-    fn create(&self, name: &str, format: DiskFormat, options_too: &[&str]) -> Volume {
+    /// A qcow2 disk of another size.
+    pub(crate) fn sized(&self, name: &str, size: &str) -> Volume {
+        self.create(name, DiskFormat::Qcow2, size, &[])
+    }
+
+    fn create(&self, name: &str, format: DiskFormat, size: &str, options_too: &[&str]) -> Volume {
         let key = Passphrase::generate().unwrap();
         let inside = self.host().local().join(name);
         let file = self.host().outside(&inside);
@@ -75,7 +81,7 @@ impl World {
             .args(["-f", word, "-o", options])
             .args(options_too.iter().copied())
             .arg(file.as_os_str())
-            .arg("64M");
+            .arg(size);
         run(&create);
         let secret = SecretName::new(&name.parse().unwrap(), &"pp-1".parse().unwrap());
         let image = Image::encrypted(Source::File(inside), format, secret.uuid());
@@ -94,7 +100,7 @@ impl World {
             DiskFormat::Raw => "luks",
         };
         let path = base.image.source().path().to_str().unwrap();
-        self.create(name, DiskFormat::Qcow2, &["-u", "-F", below, "-b", path])
+        self.create(name, DiskFormat::Qcow2, "64M", &["-u", "-F", below, "-b", path])
     }
 
     pub(crate) fn load(&self, volume: &Volume) {
@@ -135,6 +141,31 @@ impl World {
     pub(crate) fn start(&self, domain: &Domain, paused: bool) {
         if let Err(error) = self.connection.start(&self.call(), domain, paused) {
             panic!("{error}\n{}", self.host().logs());
+        }
+    }
+
+    /// Every command of this name was given these words as well.
+    pub(crate) fn always_said(&self, action: &str, words: &[&str]) {
+        let lines = self.runner.lines();
+        let lines: Vec<&String> = lines.iter().filter(|line| line.contains(action)).collect();
+        assert!(!lines.is_empty(), "{action}");
+        for line in lines {
+            assert!(words.iter().all(|word| line.contains(word)), "{line}");
+        }
+    }
+
+    /// Returns when libvirt does not have it any more.
+    pub(crate) fn gone(&self, name: &str) {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !matches!(
+            self.machine(name).state(&self.call()),
+            Err(LibvirtError::NoDomain { .. })
+        ) {
+            assert!(
+                std::time::Instant::now() < until,
+                "{name} is still there\n{}",
+                self.host().logs()
+            );
         }
     }
 
