@@ -25,7 +25,7 @@ pub(crate) struct Package {
 /// Everything that a Debian 12 machine with only Rust may lack.
 #[rustfmt::skip]
 pub(crate) const PACKAGES: &[Package] = &[
-    Package { name: "qemu-utils",     brings: &["qemu-img", "qemu-io"],        what_for: "makes, copies and resizes encrypted disks" },
+    Package { name: "qemu-utils",     brings: &["qemu-img", "qemu-io", "qemu-storage-daemon"], what_for: "makes, copies and resizes encrypted disks, and opens files for the memory of guests" },
     Package { name: "cryptsetup-bin", brings: &["cryptsetup"],                 what_for: "formats and opens raw LUKS disks" },
     Package { name: "e2fsprogs",      brings: &["mkfs.ext4", "filefrag"],      what_for: "makes a file system for the demo's template, and looks at holes" },
     Package { name: "util-linux",     brings: &["setpriv", "addpart", "unshare", "nsenter", "setsid"], what_for: "runs tests as an ordinary user, makes partitions and the lab's hosts" },
