@@ -8,6 +8,7 @@ use xts_mode::{Xts128, get_tweak_default};
 use zeroize::Zeroizing;
 
 use crate::luks1::STRIPES;
+use crate::{Format, ImageError};
 
 /// The bytes that one hash of the diffusion gives, those of SHA-256.
 const BLOCK: usize = 32;
@@ -26,13 +27,17 @@ pub(crate) enum Cipher {
 }
 
 impl Cipher {
-    /// `None` for a key that has neither 32 nor 64 bytes.
-    pub(crate) fn new(key: &[u8]) -> Option<Self> {
-        match key.len() {
+    /// An error for a key that has neither 32 nor 64 bytes.
+    pub(crate) fn new(key: &[u8]) -> Result<Self, ImageError> {
+        let cipher = match key.len() {
             32 => xts(key).map(Box::new).map(Self::Aes128),
             64 => xts(key).map(Box::new).map(Self::Aes256),
             _ => None,
-        }
+        };
+        cipher.ok_or_else(|| ImageError::Unsupported {
+            field: "key length in bytes",
+            found: key.len().to_string(),
+        })
     }
 
     /// Encrypts whole sectors.
@@ -65,14 +70,23 @@ where
     ))
 }
 
-/// Puts a key into the last of the stripes, of which all others are random: it takes all of them to get it back.
-pub(crate) fn split(key: &[u8], stripes: &mut [u8]) {
+/// Puts a key into the last of the stripes, of which all others are random: it takes all of them to get it back. An error, and no
+/// change, where there is no room for exactly all of them.
+pub(crate) fn split(key: &[u8], stripes: &mut [u8]) -> Result<(), ImageError> {
+    let (have, need) = (stripes.len() as u64, key.len() as u64 * u64::from(STRIPES));
     let mut diffused = gather(key.len(), stripes);
     xor(&mut diffused, key);
-    let last = stripes.chunks_exact_mut(key.len()).nth(STRIPES as usize - 1);
-    for (to, from) in last.into_iter().flatten().zip(diffused.iter()) {
-        *to = *from;
-    }
+    let last = stripes.rchunks_exact_mut(key.len().max(1)).next();
+    let Some(last) = last.filter(|_| have == need) else {
+        return Err(ImageError::Truncated {
+            format: Format::Luks1,
+            what: "key material",
+            need,
+            have,
+        });
+    };
+    last.copy_from_slice(&diffused);
+    Ok(())
 }
 
 /// Gets the key of this length out of its stripes.
@@ -167,7 +181,27 @@ mod tests {
         let mut short = vec![7; 512];
         Cipher::new(&[1; 32]).unwrap().encrypt(&mut short);
         assert_ne!(sectors.get(..512), short.get(..));
-        assert!(Cipher::new(&[1; 48]).is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_encrypted_or_split_is_an_error_and_not_left_in_clear() {
+        for length in [0, 16, 48, 65] {
+            match Cipher::new(&vec![1; length]) {
+                Err(ImageError::Unsupported { found, .. }) => assert_eq!(found, length.to_string()),
+                other => panic!("{length}: {:?}", other.map(drop)),
+            }
+        }
+        for stripes in [0, 1, 3999, 4001] {
+            let before = vec![3; 64 * stripes];
+            let mut after = before.clone();
+            match split(&[7; 64], &mut after) {
+                Err(ImageError::Truncated { need, have, .. }) => {
+                    assert_eq!((need, have), (64 * 4000, 64 * stripes as u64));
+                }
+                other => panic!("{stripes}: {other:?}"),
+            }
+            assert!(after == before, "{stripes}");
+        }
     }
 
     #[test]
@@ -177,7 +211,7 @@ mod tests {
             let mut stripes: Vec<u8> = (0..usize::from(length) * 4000)
                 .map(|i| ((i * 31) >> 3) as u8)
                 .collect();
-            split(&key, &mut stripes);
+            split(&key, &mut stripes).unwrap();
             assert_eq!(*merge(key.len(), &stripes), key);
             for changed in [0, 63, 100_000, stripes.len() - 1] {
                 let mut damaged = stripes.clone();

@@ -82,11 +82,9 @@ impl Luks1Format {
         let volume_key = random(KEY_LENGTH)?;
         let (salt, digest_salt) = (random(SALT_LENGTH)?, random(SALT_LENGTH)?);
         let mut stripes = random(KEY_LENGTH * STRIPES as usize)?;
-        split(&volume_key, &mut stripes);
+        split(&volume_key, &mut stripes)?;
         let key = stretch(passphrase.expose_secret(), &salt, self.iterations, KEY_LENGTH);
-        if let Some(cipher) = Cipher::new(&key) {
-            cipher.encrypt(&mut stripes);
-        }
+        Cipher::new(&key)?.encrypt(&mut stripes);
         let digest = stretch(&volume_key, &digest_salt, DIGESTED, DIGEST_LENGTH);
         let page = self.page(&salt, &digest, &digest_salt);
 

@@ -44,10 +44,7 @@ impl Luks1Header {
             let material = usize::try_from(slot.material.end - slot.material.start).unwrap_or(usize::MAX);
             let mut stripes = Zeroizing::new(window.bytes("key material", slot.material.start, material)?);
             let key = stretch(passphrase.expose_secret(), &salt, slot.iterations, length);
-            let Some(cipher) = Cipher::new(&key) else {
-                return Err(unsupported("key length", header.key_bytes.to_string()));
-            };
-            cipher.decrypt(&mut stripes);
+            Cipher::new(&key)?.decrypt(&mut stripes);
             let candidate = merge(length, &stripes);
             let found = stretch(&candidate, &digest_salt, header.digest_iterations, DIGEST_LENGTH);
             if bool::from(found.ct_eq(&digest)) {

@@ -3,7 +3,7 @@ use strongroom_endpoint_selector::{
     VerifyDisk,
 };
 use strongroom_storage_pool::{
-    CloneVolume, CreateVolume, ErrorKind, OpContext, PoolError, Volume, VolumeContent, VolumeKey,
+    CloneVolume, CreateVolume, ErrorKind, OpContext, PoolError, Template, Volume, VolumeContent, VolumeKey,
 };
 use strongroom_types::{DiskFormat, HostId};
 
@@ -188,6 +188,12 @@ impl<S: BlockStorage> BlockPool<S> {
             errand.disk(kind, ReplaceContent::new(disk, source))?;
             if is_template(id) {
                 errand.identical(disk, source)?;
+                if let VolumeContent::Template(Template {
+                    digest: Some(digest), ..
+                }) = request.content
+                {
+                    errand.holds(disk, request.guest, digest)?;
+                }
             }
         }
         let facts = verified(errand, kind, disk, request)?;

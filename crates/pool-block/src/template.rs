@@ -1,15 +1,16 @@
 use std::path::Path;
 
 use strongroom_endpoint_selector::{
-    CompareContent, ContentSource, Disk, DiskFacts, DiskLocation, HostAnswer, HostCommand, InspectDisk, Need,
-    Sameness,
+    CompareContent, ContentDigest, ContentSource, DigestContent, Disk, DiskFacts, DiskLocation, HostAnswer,
+    HostCommand, InspectDisk, Need, Sameness,
 };
 use strongroom_storage_pool::{
     CreateVolume, ErrorKind, OpContext, PoolError, SourceImage, Template, VolumeContent, VolumeKey,
 };
 use strongroom_types::{Capability, DiskFormat, GuestSize, TemplateId, VolumeId};
 
-use crate::errand::{Errand, storage_failed};
+use crate::errand::{Errand, Purpose, storage_failed};
+use crate::kind::Kind;
 use crate::{BlockPool, BlockStorage, Claim, Provided, Stage};
 
 /// How the storage's name of the device of a template begins. No volume has such a name.
@@ -75,8 +76,8 @@ impl<S: BlockStorage> BlockPool<S> {
         })
     }
 
-    /// The device of a template, made from its image if there is none yet. One that is there is taken whatever the image holds: the
-    /// image under a name never changes.
+    /// The device of a template, made from its image if there is none yet. One that is there is taken whatever the image holds now, if
+    /// it holds what is known of the template: it is read for that, since nothing says when somebody last wrote to a device.
     pub(crate) fn keep(
         &self,
         cx: &OpContext<'_>,
@@ -88,11 +89,15 @@ impl<S: BlockStorage> BlockPool<S> {
         let claim = self.claim(cx, operation, &device)?;
         let there = self.find(cx, operation, &device)?;
         let provided = match there.filter(|there| there.label.stage == Stage::Ready) {
-            Some(there) => there,
+            Some(there) => {
+                self.still_holds(cx, operation, &device, &there, template)?;
+                there
+            }
             None => {
                 let size = self.image_size(cx, operation, template.image)?;
                 self.fits(operation, template.image.path, size, guest)?;
-                let content = VolumeContent::Template(Template::unnamed(template.image));
+                let image = Template::unnamed(template.image).holding(template.digest);
+                let content = VolumeContent::Template(image);
                 let request = CreateVolume::new(&device, size, DiskFormat::Qcow2, VolumeKey::Plain, content);
                 self.create_claimed(cx, operation, &request, None)?;
                 self.ready(cx, operation, &device)?
@@ -102,6 +107,37 @@ impl<S: BlockStorage> BlockPool<S> {
         Ok(Kept {
             provided,
             _claim: claim,
+        })
+    }
+
+    fn still_holds(
+        &self,
+        cx: &OpContext<'_>,
+        operation: &'static str,
+        device: &VolumeId,
+        there: &Provided,
+        template: &Template<'_>,
+    ) -> Result<(), PoolError> {
+        let Some(digest) = template.digest else {
+            return Ok(());
+        };
+        let (kind, guest) = (Kind::of(&there.label), there.label.guest);
+        let purpose = Purpose::reading(operation, device, there);
+        self.on_host(cx, purpose, kind.need(Need::any()), |errand| {
+            let location = kind
+                .location(&errand.device, guest)
+                .map_err(self.unfit(operation))?;
+            let disk = kind.disk(&location, VolumeKey::Plain);
+            errand.holds(disk, guest, digest).map_err(|e| match e.kind() {
+                ErrorKind::UntrustedImage => {
+                    let message = format!(
+                        "{device} is damaged or another installation's; nothing is made on it: flatten or delete the volumes that lie \
+                         on it, remove the template and add it again"
+                    );
+                    errand.error(ErrorKind::UntrustedImage, &message).with_source(e)
+                }
+                _ => e,
+            })
         })
     }
 
@@ -216,6 +252,31 @@ impl Errand<'_> {
                 let message = format!("{} came out with another content than its image", disk.location);
                 Err(self.error(ErrorKind::Tool, &message))
             }
+            other => Err(self.strange(&other)),
+        }
+    }
+
+    /// Fails when the disk of a template holds something else than is known of the template.
+    pub(crate) fn holds(
+        &self,
+        disk: Disk<'_>,
+        guest: GuestSize,
+        expected: ContentDigest,
+    ) -> Result<(), PoolError> {
+        let other = |found: &str| {
+            let message = format!(
+                "{}: {found}, not {expected} of {} bytes; it is not what was recorded",
+                disk.location,
+                expected.bytes.get()
+            );
+            Err(self.error(ErrorKind::UntrustedImage, &message))
+        };
+        if expected.bytes > guest {
+            return other(&format!("its content has {} bytes", guest.get()));
+        }
+        match self.run(DigestContent::new(disk).first(Some(expected.bytes)))? {
+            HostAnswer::Digest(found) if found == expected => Ok(()),
+            HostAnswer::Digest(found) => other(&format!("its content has the SHA-256 {found}")),
             other => Err(self.strange(&other)),
         }
     }

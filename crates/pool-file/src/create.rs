@@ -105,7 +105,10 @@ impl FilePool {
             VolumeContent::Template(of @ Template { id: Some(id), .. }) => {
                 let kept = keep(id, &of)?;
                 errand.room(&kept.facts)?;
-                create(DiskContent::Template(kept.image.source()))?
+                // The host compares the stamp, so that nobody writes to the copy between its proof and the end of this one.
+                create(DiskContent::Template(
+                    kept.image.source().stamped(kept.facts.stamp),
+                ))?
             }
             VolumeContent::Template(Template { image, .. }) => {
                 match errand.image(image) {
@@ -163,6 +166,7 @@ impl FilePool {
                 request.source
             ));
         }
+        errand.sound_base(&facts)?;
         errand.room(&facts)?;
         let base = facts.base.as_ref().map(BaseImage::source);
         let source = Disk::new(&facts.location, file.format, protection(request.source_key)).on(base);

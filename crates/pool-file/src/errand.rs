@@ -10,7 +10,8 @@ use strongroom_types::{Call, Capability, HostId, VolumeId};
 
 use crate::FilePoolConfig;
 use crate::expectation::{self, Access};
-use crate::volume_file::{VolumeFile, template_of};
+use crate::template_copy::template_of;
+use crate::volume_file::VolumeFile;
 
 /// A host that was chosen to do the work of one operation on a pool, and that found the directory as it should be.
 #[derive(Debug)]

@@ -234,6 +234,7 @@ impl PoolDriver for FilePool {
 
     fn flatten(&self, cx: &OpContext<'_>, request: &FlattenVolume<'_>) -> Result<Volume, PoolError> {
         let (errand, file, before) = self.open_volume(cx, "flatten", request.volume, request.key)?;
+        errand.sound_base(&before)?;
         let after = errand.disk(file, FlattenDisk::new(disk(file, &before, request.key)))?;
         if after.base.is_some() || after.guest != before.guest {
             let message = format!("{} is not flat, or of another size than before", after.location);

@@ -1,9 +1,9 @@
 use std::fmt;
 use std::path::Path;
 
-use strongroom_endpoint_selector::{DiskFacts, Protection};
+use strongroom_endpoint_selector::Protection;
 use strongroom_storage_pool::{DiskLocation, VolumeKey};
-use strongroom_types::{Capability, DiskFormat, EncryptionFormat, TemplateId, VolumeId};
+use strongroom_types::{Capability, DiskFormat, EncryptionFormat, VolumeId};
 
 /// Which LUKS this driver's volumes have: the one that QEMU opens.
 pub(crate) const LUKS: EncryptionFormat = EncryptionFormat::Luks1;
@@ -103,28 +103,10 @@ pub(crate) fn protection(key: VolumeKey<'_>) -> Protection<'_> {
     }
 }
 
-/// The name of a kept copy of a template.
-pub(crate) fn template_name(template: &TemplateId, format: DiskFormat) -> String {
-    format!("{template}.{format}")
-}
-
-/// The template that a disk lies on: `Ok(None)` when it stands alone, and an error when its base is no kept copy of a template.
-pub(crate) fn template_of(facts: &DiskFacts) -> Result<Option<TemplateId>, String> {
-    let Some(base) = &facts.base else { return Ok(None) };
-    let stem = base.path.file_stem().and_then(|stem| stem.to_str());
-    match stem.and_then(|stem| stem.parse().ok()) {
-        Some(template) if base.path.ends_with(template_name(&template, base.format)) => Ok(Some(template)),
-        _ => Err(format!(
-            "{} lies on {}, which is no template of the pool",
-            facts.location,
-            base.path.display()
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use strongroom_types::TemplateId;
 
     #[test]
     fn every_kind_has_a_name_of_its_own() {

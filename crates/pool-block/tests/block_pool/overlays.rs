@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use strongroom_endpoint_selector::SourceImage;
+use sha2::{Digest, Sha256};
+use strongroom_endpoint_selector::{ContentDigest, SourceImage};
 use strongroom_pool_block::{BlockStorage, ErrorKind};
 use strongroom_storage_pool::{CloneKey, PoolDriver, SnapshotAction, Template, VolumeContent, VolumeKey};
 use strongroom_types::{Call, DiskFormat, TemplateId};
@@ -166,4 +167,53 @@ fn a_template_is_kept_once_and_its_device_has_a_name_that_no_volume_has() {
     site.delete("b").unwrap();
     site.forget("debian").unwrap();
     assert_eq!(memory.shelf().volumes(&Call::new()).unwrap(), []);
+}
+
+#[test]
+fn a_template_that_is_not_what_was_recorded_leaves_its_device_blank_and_nothing_lies_on_it() {
+    let machine = Machine::new(&[24 * MIB, 32 * MIB]);
+    let site = machine.site();
+    let (id, size) = ("debian".parse().unwrap(), 16 * MIB);
+    let image = machine.image("image", 1, 8 * MIB);
+    let bytes = fs::read(&image).unwrap();
+    let known = |bytes: &[u8]| ContentDigest::new(Sha256::digest(bytes).into(), guest(bytes.len() as u64));
+    let right = known(&bytes);
+    let create = |name: &str, known: ContentDigest| {
+        let template = Template::named(&id, SourceImage::new(&image, RAW)).holding(Some(known));
+        let content = VolumeContent::Overlay(template);
+        site.create(name, size, QCOW2, site.encrypted(), content)
+    };
+    let mut other = bytes.clone();
+    *other.last_mut().unwrap() ^= 1;
+    let longer = [&bytes[..], &[0; 512]].concat();
+    let text = right.to_string();
+    for (wrong, words) in [
+        (&other, [text.as_str(), "recorded"]),
+        (&longer, ["has 8388608 bytes", "of 8389120 bytes"]),
+    ] {
+        refused(create("v", known(wrong)), ErrorKind::UntrustedImage, &words);
+        assert_eq!(site.pool.storage().volumes(&Call::new()).unwrap(), []);
+        assert_eq!(
+            machine.loops[0].read(0, 24 << 20),
+            vec![0; 24 << 20],
+            "a blank device"
+        );
+    }
+    create("v", right).unwrap();
+    site.delete("v").unwrap();
+    // Another installation's template of the same name, and one that somebody wrote to.
+    refused(
+        create("w", known(&other)),
+        ErrorKind::UntrustedImage,
+        &[
+            "kept-template-debian",
+            "damaged or another installation's",
+            "add it again",
+        ],
+    );
+    create("w", right).unwrap();
+    site.delete("w").unwrap();
+    site.forget("debian").unwrap();
+    fs::write(&image, &other).unwrap();
+    create("w", known(&other)).unwrap();
 }

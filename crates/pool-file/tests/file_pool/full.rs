@@ -149,7 +149,7 @@ fn a_flatten_that_finds_no_space_is_finished_by_the_next_one() {
 #[test]
 fn a_copy_that_cannot_fit_is_not_begun() {
     let machine = Machine::new();
-    let mount = Mount::tmpfs(machine.pool(), "8m");
+    let mount = Mount::tmpfs(machine.pool(), "10m");
     let site = machine.site();
     site.create("sparse", 1 << 40, DiskFormat::Raw, site.encrypted())
         .unwrap();
@@ -170,7 +170,7 @@ fn a_copy_that_cannot_fit_is_not_begun() {
         assert!(machine.templates().is_empty());
     }
     let usage = site.pool.usage(&site.cx()).unwrap();
-    assert_eq!((usage.total.get(), usage.provisioned), (8 * MIB, None));
+    assert_eq!((usage.total.get(), usage.provisioned), (10 * MIB, None));
     let small = machine.image("small", 3, 5 << 20);
     let key = site.encrypted();
     site.create_with("v", 5 * MIB, DiskFormat::Raw, key, unnamed(&small))

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use strongroom_endpoint_selector::{
-    CompareContent, Disk, DiskLocation, Endpoint, HostAnswer, HostCommand, RegisteredEndpoints,
-    ReplaceContent, Sameness, SourceImage,
+    CompareContent, ContentDigest, DigestContent, Disk, DiskLocation, Endpoint, HostAnswer, HostCommand,
+    Protection, RegisteredEndpoints, ReplaceContent, Sameness, SourceImage,
 };
 use strongroom_exec::{CommandSpec, Program, Runner, SystemRunner, Watch};
 use strongroom_host_agent::{HostAgent, ToolPaths};
@@ -138,6 +138,16 @@ impl Machine {
         let source = SourceImage::new(image, DiskFormat::Raw);
         self.run(CompareContent::new(disk(&at, key), source.into()))
             == HostAnswer::Compared(Sameness::Identical)
+    }
+
+    /// What a guest would read of a raw image.
+    pub(crate) fn digest(&self, image: &Path) -> ContentDigest {
+        let location = DiskLocation::file(image);
+        let disk = Disk::new(&location, DiskFormat::Raw, Protection::Plain);
+        match self.run(DigestContent::new(disk)) {
+            HostAnswer::Digest(digest) => digest,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[track_caller]

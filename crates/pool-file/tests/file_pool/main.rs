@@ -15,6 +15,7 @@ mod directory;
 mod faults;
 mod full;
 mod hosts;
+mod kept_copies;
 mod life;
 mod machine;
 mod midway;
