@@ -1,47 +1,69 @@
-//! One piece of work at a time on one volume.
+//! One piece of work at a time on one volume, and on one virtual machine.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use strongroom_types::VolumeId;
+use strongroom_types::{VmId, VolumeId};
 
-use crate::ControlPlaneError;
+use crate::{ControlPlaneError, VmError};
 
-/// The volumes on which somebody in this process works. Drivers are promised one call after the other for one volume; this
-/// keeps the promise, for work that only reads as well.
-#[derive(Debug, Default)]
-pub(crate) struct Claims(Mutex<BTreeSet<VolumeId>>);
+/// Something that one piece of work at a time has to itself.
+pub(crate) trait Claimed: Ord + Clone {
+    /// The refusal of a second one.
+    fn busy(&self) -> ControlPlaneError;
+}
 
-impl Claims {
-    fn set(&self) -> MutexGuard<'_, BTreeSet<VolumeId>> {
+impl Claimed for VolumeId {
+    fn busy(&self) -> ControlPlaneError {
+        ControlPlaneError::Busy { volume: self.clone() }
+    }
+}
+
+impl Claimed for VmId {
+    fn busy(&self) -> ControlPlaneError {
+        VmError::Busy { vm: self.clone() }.into()
+    }
+}
+
+/// The volumes, or virtual machines, on which somebody in this process works. Drivers are promised one call after the other for one
+/// volume; this keeps the promise, for work that only reads as well.
+#[derive(Debug)]
+pub(crate) struct Claims<I>(Mutex<BTreeSet<I>>);
+
+impl<I> Default for Claims<I> {
+    fn default() -> Self {
+        Self(Mutex::new(BTreeSet::new()))
+    }
+}
+
+impl<I: Claimed> Claims<I> {
+    fn set(&self) -> MutexGuard<'_, BTreeSet<I>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The volume is the caller's until the claim is dropped.
-    pub(crate) fn take(&self, volume: &VolumeId) -> Result<Claim<'_>, ControlPlaneError> {
-        if self.set().insert(volume.clone()) {
+    /// It is the caller's until the claim is dropped.
+    pub(crate) fn take(&self, id: &I) -> Result<Claim<'_, I>, ControlPlaneError> {
+        if self.set().insert(id.clone()) {
             Ok(Claim {
                 claims: self,
-                volume: volume.clone(),
+                id: id.clone(),
             })
         } else {
-            Err(ControlPlaneError::Busy {
-                volume: volume.clone(),
-            })
+            Err(id.busy())
         }
     }
 }
 
-/// A volume on which nobody else works.
+/// Something on which nobody else works.
 #[derive(Debug)]
-pub(crate) struct Claim<'c> {
-    claims: &'c Claims,
-    volume: VolumeId,
+pub(crate) struct Claim<'c, I: Claimed> {
+    claims: &'c Claims<I>,
+    id: I,
 }
 
-impl Drop for Claim<'_> {
+impl<I: Claimed> Drop for Claim<'_, I> {
     fn drop(&mut self) {
-        self.claims.set().remove(&self.volume);
+        self.claims.set().remove(&self.id);
     }
 }
 

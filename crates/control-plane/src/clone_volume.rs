@@ -57,7 +57,7 @@ impl ControlPlane {
     /// [`Changed`](ControlPlaneError::Changed).
     pub fn clone_volume(&self, call: &Call, new: &NewClone) -> Result<VolumeRecord, ControlPlaneError> {
         let id = new.id.clone().unwrap_or_else(VolumeId::random);
-        let _claims = (self.claims.take(&new.source)?, self.claims.take(&id)?);
+        let _claims = (self.claim(&new.source)?, self.claims.take(&id)?);
         let source = self.ready_volume(&new.source)?;
         self.offering_for(&id, &source.offering)?;
         if new.share_key && source.passphrase.is_none() {

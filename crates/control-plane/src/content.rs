@@ -56,7 +56,7 @@ impl ControlPlane {
         with: &SourceImage<'_>,
     ) -> Result<Sameness, ControlPlaneError> {
         absolute(with.path)?;
-        let _claim = self.claims.take(id)?;
+        let _claim = self.claim(id)?;
         let record = self.ready_volume(id)?;
         let key = self.unseal(&record)?;
         let action = format!("compare volume {id} with an image");
@@ -90,7 +90,7 @@ impl ControlPlane {
         source: &SourceImage<'_>,
     ) -> Result<(), ControlPlaneError> {
         absolute(source.path)?;
-        let _claim = self.claims.take(id)?;
+        let _claim = self.claim(id)?;
         let record = self.ready_volume(id)?;
         drop(self.unseal(&record)?);
         let work = Work::ReplaceContent {

@@ -6,7 +6,7 @@ use strongroom_endpoint_selector::EndpointSelector;
 use strongroom_passphrase_store::KeyEncryptionKey;
 use strongroom_passphrase_store::sqlite::{Database, SqliteStore, migrate};
 use strongroom_storage_pool::OpContext;
-use strongroom_types::Call;
+use strongroom_types::{Call, VmId, VolumeId};
 
 use crate::claim::Claims;
 use crate::pool::OpenPools;
@@ -14,13 +14,13 @@ use crate::row::Failure;
 use crate::schema::{COMPONENT, STEPS};
 use crate::{ControlPlaneError, PoolDrivers};
 
-/// Offerings, hosts, pools and volumes in one database, and the work on volumes.
+/// Offerings, hosts, pools, volumes and virtual machines in one database, and the work on volumes and virtual machines.
 ///
 /// It may be used from several threads: work on different volumes runs side by side, and a second piece of work on one volume
-/// is refused as [`Busy`](ControlPlaneError::Busy). The database is locked for the length of a read or a transaction only,
+/// is refused as [`Busy`](ControlPlaneError::Busy), on one virtual machine as [`VmError::Busy`](crate::VmError::Busy). The database is locked for the length of a read or a transaction only,
 /// never while a pool, a host or a key-encryption key works.
 ///
-/// Work on a volume writes a job into the database before it begins and takes it out in the transaction that records the
+/// Work on a volume or virtual machine writes a job into the database before it begins and takes it out in the transaction that records the
 /// result. A process that dies in between leaves the job; [`recover`](Self::recover) finishes or undoes it.
 ///
 /// Required: one control plane at a time works on a database. [`recover`](Self::recover) is called after opening, before any
@@ -31,7 +31,8 @@ pub struct ControlPlane {
     pub(crate) drivers: Arc<dyn PoolDrivers>,
     pub(crate) open_pools: OpenPools,
     pub(crate) endpoints: Arc<dyn EndpointSelector>,
-    pub(crate) claims: Claims,
+    pub(crate) claims: Claims<VolumeId>,
+    pub(crate) vm_claims: Claims<VmId>,
 }
 
 impl fmt::Debug for ControlPlane {
@@ -64,6 +65,7 @@ impl ControlPlane {
             open_pools: OpenPools::default(),
             endpoints,
             claims: Claims::default(),
+            vm_claims: Claims::default(),
         })
     }
 

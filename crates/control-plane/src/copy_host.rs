@@ -19,6 +19,10 @@ impl EndpointSelector for OnlyHost<'_> {
     fn select(&self, need: &Need) -> Result<Arc<dyn Endpoint>, NoHost> {
         self.all.select(&need.clone().on(self.host.clone()))
     }
+
+    fn endpoint(&self, host: &HostId) -> Result<Arc<dyn Endpoint>, NoHost> {
+        self.all.endpoint(host)
+    }
 }
 
 impl<'a> OnlyHost<'a> {

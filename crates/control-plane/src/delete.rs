@@ -27,15 +27,19 @@ impl ControlPlane {
     /// A file in the place of a header backup is overwritten and removed when it begins with a LUKS header that has no disk
     /// behind it. Whether the key opens it is not asked. Any other file stays, and is in [`Erasure::left`].
     ///
+    /// A pool that is not there, or that its driver does not take for its own, such as a directory with the mark of another
+    /// installation, is waited for: nothing is known of the disk.
+    ///
     /// A volume that a failed job left in the state [`Failed`](crate::VolumeState::Failed) can be deleted.
     ///
     /// # Errors
     /// [`Unknown`](ControlPlaneError::Unknown), [`Unfinished`](ControlPlaneError::Unfinished),
-    /// [`NoHost`](ControlPlaneError::NoHost), [`Host`](ControlPlaneError::Host), [`Pool`](ControlPlaneError::Pool),
+    /// [`Vm`](ControlPlaneError::Vm) for a disk of a virtual machine, [`NoHost`](ControlPlaneError::NoHost), [`Host`](ControlPlaneError::Host), [`Pool`](ControlPlaneError::Pool),
     /// [`Key`](ControlPlaneError::Key) when the key-encryption key does not answer. Then the delete goes on when it is called
     /// again, or with [`recover`](Self::recover), and the answer has what was destroyed and left before.
     pub fn delete_volume(&self, call: &Call, id: &VolumeId) -> Result<Erasure, ControlPlaneError> {
-        let _claim = self.claims.take(id)?;
+        let _claim = self.claim(id)?;
+        self.refuse_vm_disk(id)?;
         let record = self.volume(id)?;
         if record.state == VolumeState::Failed(JobKind::Export) {
             self.settle_export(call, &record)?;
@@ -69,7 +73,7 @@ impl ControlPlane {
     ) -> Result<Erasure, ControlPlaneError> {
         let driver = self.driver_of(call, record)?;
         if job.step < Step::KeyslotsErased {
-            self.erase_keyslots(call, record, &mut job)?;
+            self.erase_keyslots(call, driver.as_ref(), record, &mut job)?;
             self.advance(&mut job, Step::KeyslotsErased)?;
         }
         if job.step < Step::BackupsRemoved {

@@ -45,7 +45,7 @@ impl ControlPlane {
     /// # Errors
     /// As for [`verify_volume`](Self::verify_volume).
     pub fn digest_volume(&self, call: &Call, id: &VolumeId) -> Result<ContentDigest, ControlPlaneError> {
-        let _claim = self.claims.take(id)?;
+        let _claim = self.claim(id)?;
         let record = self.ready_volume(id)?;
         self.digest(call, &record, None)
     }

@@ -5,7 +5,7 @@ use strongroom_passphrase_store::{KeyringError, StoreError};
 use strongroom_storage_pool::{ErrorKind, PoolError};
 use strongroom_types::{DiskFormat, HostId, Interrupted, PoolId, SnapshotId, TemplateId, VolumeId};
 
-use crate::{JobKind, PoolRefusal};
+use crate::{JobKind, PoolRefusal, VmError};
 
 /// Why the control plane did not do what it was asked. It never holds a key.
 #[derive(Debug, thiserror::Error)]
@@ -318,6 +318,9 @@ pub enum ControlPlaneError {
         /// What is wrong.
         problem: String,
     },
+    /// A virtual machine is in the way, or its own work failed.
+    #[error(transparent)]
+    Vm(#[from] VmError),
     /// The database failed.
     #[error("the database of volumes and keys refused")]
     Store(#[source] StoreError),
@@ -358,7 +361,7 @@ impl ControlPlaneError {
             Self::Pool { source, .. } => Some(source.kind()),
             Self::Host { source, .. } => Some(source.kind()),
             Self::NoHost { .. } => Some(ErrorKind::NoHost),
-            Self::NotUndone { source, .. } => source.kind(),
+            Self::NotUndone { source, .. } | Self::Vm(VmError::NotUndone { source, .. }) => source.kind(),
             _ => None,
         }
     }

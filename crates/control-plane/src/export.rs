@@ -98,7 +98,7 @@ impl ControlPlane {
     /// [`Changed`](ControlPlaneError::Changed), and those of [`verify_volume`](Self::verify_volume).
     pub fn export_volume(&self, call: &Call, new: &NewExport<'_>) -> Result<ExportRecord, ControlPlaneError> {
         absolute(&new.path)?;
-        let _claim = self.claims.take(&new.volume)?;
+        let _claim = self.claim(&new.volume)?;
         let record = self.ready_volume(&new.volume)?;
         let (protection, reason) = admit(&record, new.protection)?;
         let key = self.unseal(&record)?;

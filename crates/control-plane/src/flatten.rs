@@ -32,6 +32,9 @@ impl ControlPlane {
             return Err(ControlPlaneError::StandsAlone { volume: id.clone() });
         }
         self.refuse_losing_snapshots(&record, None, "be flattened")?;
+        if let Some(guest) = self.in_guest(id)? {
+            return self.flatten_live(call, &record, &guest);
+        }
         let driver = self.driver_of(call, &record)?;
         if !driver.capabilities().overlays.contains(&record.format) {
             return Err(ControlPlaneError::Unsupported {
@@ -72,7 +75,7 @@ impl ControlPlane {
     }
 
     /// Asks the pool whether the volume still lies on its template, and records it.
-    fn record_as_seen(
+    pub(crate) fn record_as_seen(
         &self,
         call: &Call,
         driver: &dyn PoolDriver,

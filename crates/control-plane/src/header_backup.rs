@@ -158,7 +158,7 @@ impl ControlPlane {
         path: &Path,
     ) -> Result<HeaderBackupRecord, ControlPlaneError> {
         absolute(path)?;
-        let _claim = self.claims.take(id)?;
+        let _claim = self.claim(id)?;
         let record = self.ready_volume(id)?;
         let key = self.unseal(&record)?;
         if let Key::Plain = key {

@@ -1,7 +1,7 @@
-use strongroom_types::HostFacts;
+use strongroom_types::{HostFacts, HostId};
 
 use crate::row::RowName;
-use crate::{ControlPlane, ControlPlaneError};
+use crate::{ControlPlane, ControlPlaneError, VmError, vm_table};
 
 /// A host as it was last registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,23 @@ impl ControlPlane {
             Ok(())
         })?;
         Ok(HostRecord { facts: facts.clone() })
+    }
+
+    /// Forgets a host on which no virtual machine is. One that was never registered is no error.
+    ///
+    /// # Errors
+    /// [`VmError::Runs`], [`ControlPlaneError::Store`].
+    pub fn forget_host(&self, id: &HostId) -> Result<(), ControlPlaneError> {
+        tracing::debug!(host = %id, "forget a host");
+        self.transact("forget a host", |transaction| {
+            let mut vms = vm_table::list(transaction)?.into_iter();
+            if let Some(vm) = vms.find(|vm| vm.host.as_ref() == Some(id)) {
+                let (vm, host) = (vm.id, id.clone());
+                return Err(ControlPlaneError::from(VmError::Runs { vm, host }).into());
+            }
+            transaction.execute("DELETE FROM hosts WHERE id = ?1", [id.as_str()])?;
+            Ok(())
+        })
     }
 
     /// Every registered host, by id.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use strongroom_endpoint_selector::{BaseImage, Disk, DiskLocation, Endpoint, HostAnswer, HostCommand, Need};
+use strongroom_storage_pool::Attachment;
 use strongroom_types::{Call, Capability, DiskFormat, EncryptionFormat, PoolId};
 
 use crate::journal::closing_call;
@@ -56,6 +57,22 @@ pub(crate) fn run(
             action: action.to_owned(),
             source,
         })
+}
+
+/// Refuses what a pool attached when it is not of the kind that the record says.
+pub(crate) fn same_kind(record: &VolumeRecord, attachment: &Attachment) -> Result<(), ControlPlaneError> {
+    let kind = (
+        attachment.format,
+        attachment.encryption,
+        attachment.base.is_some(),
+    );
+    if kind == (record.format, record.encryption, record.template.is_some()) {
+        return Ok(());
+    }
+    Err(ControlPlaneError::Mismatch {
+        volume: record.id.clone(),
+        problem: format!("pool {} attaches a disk of another kind", record.pool),
+    })
 }
 
 /// The error for an answer that does not belong to the command.
@@ -123,17 +140,7 @@ impl ControlPlane {
                 format!("attach volume {} to host {host}", record.id),
             ))
             .and_then(|attachment| {
-                let kind = (
-                    attachment.format,
-                    attachment.encryption,
-                    attachment.base.is_some(),
-                );
-                if kind != (record.format, record.encryption, record.template.is_some()) {
-                    return Err(ControlPlaneError::Mismatch {
-                        volume: record.id.clone(),
-                        problem: format!("pool {} attaches a disk of another kind", record.pool),
-                    });
-                }
+                same_kind(record, &attachment)?;
                 work(&OnHost {
                     endpoint,
                     location: &attachment.location,

@@ -25,7 +25,7 @@ macro_rules! kinds {
                 match self { $(Self::$kind => $word),+ }
             }
 
-            /// What a volume is doing meanwhile.
+            /// What a volume or virtual machine is doing meanwhile.
             pub(crate) const fn participle(self) -> &'static str {
                 match self { $(Self::$kind => $participle),+ }
             }
@@ -70,6 +70,14 @@ kinds! {
     Export = "export", "exporting", "export it";
     /// Removing a volume for ever.
     Delete = "delete", "deleting", "delete it";
+    /// Starting a virtual machine.
+    StartVm = "start-vm", "starting", "start it";
+    /// Stopping a virtual machine.
+    StopVm = "stop-vm", "stopping", "stop it";
+    /// Giving a running virtual machine another disk.
+    AttachDisk = "attach-disk", "attaching", "give it another disk";
+    /// Taking a disk from a running virtual machine.
+    DetachDisk = "detach-disk", "detaching", "take a disk from it";
 }
 
 impl FromStr for JobKind {

@@ -2,12 +2,13 @@
 
 use strongroom_endpoint_selector::{EraseKeyslots, ErrorKind};
 use strongroom_passphrase_store::{KekError, KeyringError, StoreError};
+use strongroom_storage_pool::PoolDriver;
 use strongroom_types::Call;
 
 use crate::host_work::run;
 use crate::job::{Job, Step};
 use crate::verify::verify_disk;
-use crate::{ControlPlane, ControlPlaneError, VolumeRecord};
+use crate::{ControlPlane, ControlPlaneError, VolumeRecord, pool};
 
 /// Whether the key will not be had later either. A key-encryption key that does not answer is waited for, as a host is.
 fn is_lost(error: &ControlPlaneError) -> bool {
@@ -32,12 +33,18 @@ fn is_not_to_be_erased(error: &ControlPlaneError) -> bool {
         )
 }
 
+/// Whether it is the pool that refuses. It may do so because of the disk, or because it is not itself there.
+fn is_of_the_pool(error: &ControlPlaneError) -> bool {
+    matches!(error, ControlPlaneError::Pool { .. })
+}
+
 impl ControlPlane {
     /// Overwrites the keyslots of the disk, after a host has opened it with the stored key, and notes in the job what was
     /// destroyed or left. The proof is recorded: half-erased keyslots prove nothing any more, and are erased again without it.
     pub(crate) fn erase_keyslots(
         &self,
         call: &Call,
+        driver: &dyn PoolDriver,
         record: &VolumeRecord,
         job: &mut Job,
     ) -> Result<(), ControlPlaneError> {
@@ -78,6 +85,12 @@ impl ControlPlane {
                 }
             }
             Err(error) if is_not_to_be_erased(&error) => {
+                if is_of_the_pool(&error) {
+                    let action = "say how full it is, before one of its volumes is given up".to_owned();
+                    driver
+                        .usage(&self.context(call))
+                        .map_err(pool::failed(&record.pool, action))?;
+                }
                 job.erasure.stranger = error.kind() == Some(ErrorKind::WrongKey);
                 job.erasure
                     .note_left(format!("{keyslots} were not overwritten: {}", error.chain()));

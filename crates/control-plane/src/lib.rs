@@ -44,6 +44,17 @@ mod source;
 mod template;
 mod template_table;
 mod verify;
+mod vm;
+mod vm_attach;
+mod vm_disk;
+mod vm_error;
+mod vm_host;
+mod vm_job;
+mod vm_live;
+mod vm_power;
+mod vm_recovery;
+mod vm_table;
+mod vm_volume;
 mod volume;
 mod volume_table;
 
@@ -63,10 +74,14 @@ pub use move_volume::MoveVolume;
 pub use offering::{NewOffering, OfferingFilter, OfferingRecord};
 pub use placement::PoolRefusal;
 pub use pool::{NewPool, PoolDrivers, PoolRecord};
-pub use recovery::{Outcome, Recovered};
+pub use recovery::{Outcome, Recovered, Subject};
 pub use reinstall::Reinstall;
 pub use snapshot::SnapshotRecord;
 pub use source::NewContent;
-pub use strongroom_endpoint_selector::{ContentDigest, FileStamp, Sameness, SourceImage, Verification};
+pub use strongroom_endpoint_selector::{
+    ContentDigest, FileStamp, Sameness, SourceImage, StopVmHow, Verification, VmFacts,
+};
 pub use template::{LARGEST_TEMPLATE, NewTemplate, TemplateRecord};
+pub use vm::{NewVm, VmBoot, VmDiskRecord, VmRecord, VmStatus};
+pub use vm_error::VmError;
 pub use volume::{VolumeRecord, VolumeState};

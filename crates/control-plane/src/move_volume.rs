@@ -51,7 +51,7 @@ impl ControlPlane {
     /// reaches both, [`Pool`](ControlPlaneError::Pool), [`Host`](ControlPlaneError::Host), [`Key`](ControlPlaneError::Key),
     /// [`Changed`](ControlPlaneError::Changed); then the volume is as it was.
     pub fn move_volume(&self, call: &Call, new: &MoveVolume) -> Result<Exchanged, ControlPlaneError> {
-        let _claim = self.claims.take(&new.volume)?;
+        let _claim = self.claim(&new.volume)?;
         let volume = self.ready_volume(&new.volume)?;
         let format = new.format.unwrap_or(volume.format);
         if volume.pool == new.to && volume.format == format {

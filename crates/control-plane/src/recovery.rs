@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use strongroom_endpoint_selector::SourceImage;
 use strongroom_storage_pool::PoolDriver;
-use strongroom_types::{Call, PoolId, VolumeId};
+use strongroom_types::{Call, PoolId, VmId, VolumeId};
 
 use crate::error::chained;
 use crate::job::{Job, Work};
@@ -35,12 +35,31 @@ pub enum Outcome {
     Failed(String),
 }
 
+/// What a dead process worked on. It prints as `volume v1` or `virtual machine m1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Subject {
+    /// A volume.
+    Volume(VolumeId),
+    /// A virtual machine.
+    Vm(VmId),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Volume(id) => write!(f, "volume {id}"),
+            Self::Vm(id) => write!(f, "virtual machine {id}"),
+        }
+    }
+}
+
 /// Something that a dead process left, and what became of it. It prints as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovered {
-    /// The volume.
-    pub volume: VolumeId,
+    /// The volume or the virtual machine.
+    pub subject: Subject,
     /// The volume whose next or former disk this is; `None` for a volume proper.
     pub disk_of: Option<VolumeId>,
     /// The job; `None` for an attachment that had to be ended.
@@ -53,7 +72,7 @@ pub struct Recovered {
 
 impl fmt::Display for Recovered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "volume {}", self.volume)?;
+        write!(f, "{}", self.subject)?;
         if let Some(volume) = &self.disk_of {
             write!(f, ", which stands for another disk of volume {volume}")?;
         }
@@ -89,9 +108,29 @@ fn without_pool(error: &ControlPlaneError) -> String {
     }
 }
 
+/// What a piece of work was about.
+struct Of {
+    subject: Subject,
+    disk_of: Option<VolumeId>,
+    job: Option<JobKind>,
+}
+
+impl Of {
+    fn volume(record: &VolumeRecord, job: Option<JobKind>) -> Self {
+        Self {
+            subject: Subject::Volume(record.id.clone()),
+            disk_of: record.disk_of.clone(),
+            job,
+        }
+    }
+}
+
 impl ControlPlane {
     /// Finishes or undoes what earlier processes left: first what their drivers had under way in the pools, then their
-    /// attachments, then their jobs, the oldest first.
+    /// attachments, then the jobs of virtual machines, then those of volumes, the oldest first.
+    ///
+    /// Starting a virtual machine is finished where its guest runs and undone where it does not; so is giving it a disk. Switching it off and
+    /// taking a disk from it are finished; a guest that was only asked to go down, or does not let go of a disk, goes on.
     ///
     /// Making a volume, a snapshot, an export or a header backup is undone, and so is making another disk for a volume, which then has
     /// the one that it had. Removing, restoring and overwriting is finished. A resize or flatten is finished where that is possible;
@@ -115,11 +154,18 @@ impl ControlPlane {
             self.take_stock(
                 call,
                 &mut recovered,
-                &record,
-                None,
+                Of::volume(&record, None),
                 ended.map(|()| Settled::Finished),
             )?;
         }
+        self.recover_vms(call, |vm, job, settled| {
+            let of = Of {
+                subject: Subject::Vm(vm.id.clone()),
+                disk_of: None,
+                job: Some(job),
+            };
+            self.take_stock(call, &mut recovered, of, settled)
+        })?;
         for job in self.read("list jobs", job_table::list)? {
             let record = self.volume(&job.volume)?;
             let _claim = self.claims.take(&job.volume)?;
@@ -131,7 +177,8 @@ impl ControlPlane {
             {
                 self.note_failure(&job, error)?;
             }
-            self.take_stock(call, &mut recovered, &record, Some(job.work.kind()), settled)?;
+            let of = Of::volume(&record, Some(job.work.kind()));
+            self.take_stock(call, &mut recovered, of, settled)?;
         }
         self.prepare_old_pools(call)?;
         self.finish_template_removals(call)?;
@@ -147,8 +194,7 @@ impl ControlPlane {
         &self,
         call: &Call,
         recovered: &mut Vec<Recovered>,
-        record: &VolumeRecord,
-        job: Option<JobKind>,
+        of: Of,
         settled: Result<Settled, ControlPlaneError>,
     ) -> Result<(), ControlPlaneError> {
         let mut erasure = None;
@@ -168,9 +214,9 @@ impl ControlPlane {
             }
         };
         let one = Recovered {
-            volume: record.id.clone(),
-            disk_of: record.disk_of.clone(),
-            job,
+            subject: of.subject,
+            disk_of: of.disk_of,
+            job: of.job,
             outcome,
             erasure,
         };
@@ -212,6 +258,11 @@ impl ControlPlane {
         job: &Job,
         record: VolumeRecord,
     ) -> Result<Settled, ControlPlaneError> {
+        if let Work::Grow { .. } | Work::Flatten = job.work
+            && let Some(guest) = self.in_guest(&record.id)?
+        {
+            return self.finish_live(call, job, &record, &guest);
+        }
         match &job.work {
             Work::Create | Work::Import | Work::Clone | Work::Reinstall | Work::Move => {
                 self.undo_create(call, &record, Some(driver))?;

@@ -52,7 +52,7 @@ impl ControlPlane {
     /// [`SnapshotsInTheWay`](ControlPlaneError::SnapshotsInTheWay); then the volume is as it was.
     pub fn reinstall_volume(&self, call: &Call, new: &Reinstall) -> Result<Exchanged, ControlPlaneError> {
         let source = self.source(&new.content)?;
-        let _claim = self.claims.take(&new.volume)?;
+        let _claim = self.claim(&new.volume)?;
         let volume = self.ready_volume(&new.volume)?;
         self.refuse_losing_snapshots(&volume, Some(new.lose_snapshots), "be reinstalled")?;
         self.driver_of(call, &volume)?;

@@ -15,7 +15,8 @@ enum Way {
 }
 
 impl ControlPlane {
-    /// Makes a volume larger: its guest then sees exactly `to` bytes. Growing to the size that it has changes nothing.
+    /// Makes a volume larger: its guest then sees exactly `to` bytes. Growing to the size that it has changes nothing. A guest that has it
+    /// open sees them at once, and goes on; a block device has to be large enough then.
     ///
     /// After an error, and after a kill once [`recover`](Self::recover) has run, the volume has the old size or the new one,
     /// and the record says which.
@@ -23,7 +24,8 @@ impl ControlPlane {
     /// # Errors
     /// [`Unknown`](ControlPlaneError::Unknown), [`Smaller`](ControlPlaneError::Smaller),
     /// [`Unsupported`](ControlPlaneError::Unsupported), [`Unfinished`](ControlPlaneError::Unfinished),
-    /// [`Key`](ControlPlaneError::Key), [`Pool`](ControlPlaneError::Pool).
+    /// [`Key`](ControlPlaneError::Key), [`Pool`](ControlPlaneError::Pool), of a volume that a guest has open
+    /// [`Host`](ControlPlaneError::Host) and [`Vm`](ControlPlaneError::Vm).
     pub fn grow_volume(
         &self,
         call: &Call,
@@ -38,6 +40,11 @@ impl ControlPlane {
                 now: record.guest.get(),
                 asked: to.get(),
             });
+        }
+        if let Some(guest) = self.in_guest(id)?
+            && to > record.guest
+        {
+            return self.grow_live(call, &record, &guest, to);
         }
         self.resize(call, record, to, Way::Grow)
     }
@@ -57,7 +64,7 @@ impl ControlPlane {
         id: &VolumeId,
         to: GuestSize,
     ) -> Result<VolumeRecord, ControlPlaneError> {
-        let _claim = self.claims.take(id)?;
+        let _claim = self.claim(id)?;
         let record = self.ready_volume(id)?;
         if to > record.guest {
             return Err(ControlPlaneError::Larger {
@@ -135,7 +142,7 @@ impl ControlPlane {
     }
 
     /// Asks the pool for the size and records it.
-    fn record_real_size(
+    pub(crate) fn record_real_size(
         &self,
         call: &Call,
         driver: &dyn PoolDriver,

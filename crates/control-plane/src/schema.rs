@@ -8,7 +8,7 @@ pub(crate) const COMPONENT: &str = "control-plane";
 /// A volume is encrypted exactly when it has a passphrase, and then its LUKS is known: one check in the table, from the moment
 /// of allocation on. There is no column for the state of a volume: a volume that has a job is in the state that the job says,
 /// and one that has none is ready. A volume has at most one job.
-pub(crate) const STEPS: [&str; 4] = [
+pub(crate) const STEPS: [&str; 5] = [
     "
     CREATE TABLE hosts (
         id TEXT PRIMARY KEY,
@@ -181,5 +181,31 @@ pub(crate) const STEPS: [&str; 4] = [
     ) STRICT;
     INSERT INTO installation (id) VALUES (lower(hex(randomblob(16))));
     UPDATE pools SET prepared = 0;
+",
+    // Virtual machines: one with a host runs there, or a job is about that. A volume is a disk of one of them at most.
+    "
+    CREATE TABLE vms (
+        id TEXT PRIMARY KEY,
+        memory INTEGER NOT NULL CHECK (memory > 0),
+        cores INTEGER NOT NULL CHECK (cores > 0),
+        boot TEXT NOT NULL,
+        console TEXT,
+        host TEXT
+    ) STRICT;
+    CREATE TABLE vm_disks (
+        vm TEXT NOT NULL REFERENCES vms (id) ON DELETE RESTRICT,
+        target TEXT NOT NULL,
+        volume TEXT NOT NULL UNIQUE REFERENCES volumes (id) ON DELETE RESTRICT,
+        read_only INTEGER NOT NULL CHECK (read_only IN (0, 1)),
+        PRIMARY KEY (vm, target)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE vm_jobs (
+        id TEXT PRIMARY KEY,
+        vm TEXT NOT NULL UNIQUE REFERENCES vms (id) ON DELETE RESTRICT,
+        kind TEXT NOT NULL,
+        arguments TEXT NOT NULL,
+        begun INTEGER NOT NULL,
+        failure TEXT
+    ) STRICT;
 ",
 ];

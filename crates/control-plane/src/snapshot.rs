@@ -56,7 +56,7 @@ impl ControlPlane {
         volume: &VolumeId,
         snapshot: &SnapshotId,
     ) -> Result<SnapshotRecord, ControlPlaneError> {
-        let _claim = self.claims.take(volume)?;
+        let _claim = self.claim(volume)?;
         let subject = self.subject(call, self.ready_volume(volume)?)?;
         if self.snapshot(volume, snapshot)?.is_some() {
             return Err(ControlPlaneError::Taken {
@@ -104,7 +104,7 @@ impl ControlPlane {
         volume: &VolumeId,
         snapshot: &SnapshotId,
     ) -> Result<(), ControlPlaneError> {
-        let _claim = self.claims.take(volume)?;
+        let _claim = self.claim(volume)?;
         let subject = self.subject(call, self.ready_volume(volume)?)?;
         self.snapshot(volume, snapshot)?
             .ok_or_else(|| unknown(volume, snapshot))?;
@@ -134,7 +134,7 @@ impl ControlPlane {
         volume: &VolumeId,
         snapshot: &SnapshotId,
     ) -> Result<VolumeRecord, ControlPlaneError> {
-        let _claim = self.claims.take(volume)?;
+        let _claim = self.claim(volume)?;
         let record = self.volume(volume)?;
         if let VolumeState::Working(_) = record.state {
             return Err(self.unfinished(volume));

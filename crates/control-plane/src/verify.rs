@@ -18,7 +18,7 @@ impl ControlPlane {
     /// [`NoHost`](ControlPlaneError::NoHost), [`Pool`](ControlPlaneError::Pool),
     /// [`Unfinished`](ControlPlaneError::Unfinished).
     pub fn verify_volume(&self, call: &Call, id: &VolumeId) -> Result<Verification, ControlPlaneError> {
-        let _claim = self.claims.take(id)?;
+        let _claim = self.claim(id)?;
         let record = self.ready_volume(id)?;
         let recorded: Vec<SnapshotId> = self.read("list snapshots", |connection| {
             let snapshots = snapshot_table::list(connection, id)?;

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use strongroom_host_scheduler::{Need, NoHost, Scheduler};
+use strongroom_host_scheduler::{Need, NoHost, Rejection, Scheduler};
+use strongroom_types::HostId;
 
 use crate::Endpoint;
 
@@ -12,6 +13,14 @@ pub trait EndpointSelector: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`NoHost`] with every reason against every host.
     fn select(&self, need: &Need) -> Result<Arc<dyn Endpoint>, NoHost>;
+
+    /// The endpoint of this host, whether or not it takes new work: for what goes on there already.
+    ///
+    /// # Errors
+    /// [`NoHost`] when it is not known.
+    fn endpoint(&self, host: &HostId) -> Result<Arc<dyn Endpoint>, NoHost> {
+        self.select(&Need::any().on(host.clone()))
+    }
 }
 
 macro_rules! forward {
@@ -20,6 +29,9 @@ macro_rules! forward {
         impl<S: EndpointSelector + ?Sized> EndpointSelector for $pointer {
             fn select(&self, need: &Need) -> Result<Arc<dyn Endpoint>, NoHost> {
                 (**self).select(need)
+            }
+            fn endpoint(&self, host: &HostId) -> Result<Arc<dyn Endpoint>, NoHost> {
+                (**self).endpoint(host)
             }
         }
     )+};
@@ -72,5 +84,17 @@ impl EndpointSelector for RegisteredEndpoints {
         asked
             .map(|(e, _)| Arc::clone(e))
             .ok_or_else(|| NoHost::new(Vec::new()))
+    }
+
+    fn endpoint(&self, host: &HostId) -> Result<Arc<dyn Endpoint>, NoHost> {
+        let known = self.endpoints.iter().find(|e| e.host().id == *host);
+        known.cloned().ok_or_else(|| {
+            let others = self.endpoints.iter().map(|e| e.host().id);
+            NoHost::new(
+                others
+                    .map(|id| (id, vec![Rejection::Another(host.clone())]))
+                    .collect(),
+            )
+        })
     }
 }

@@ -1,20 +1,21 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use strongroom_endpoint_selector::{Endpoint, EndpointError, ErrorKind, HostAnswer, HostCommand};
 use strongroom_exec::Runner;
 use strongroom_libvirt::Uri;
-use strongroom_types::{Call, HostFacts, HostId, PoolId};
+use strongroom_types::{Call, CapabilityReport, HostFacts, HostId, PoolId};
 
 use crate::silence::Silence;
-use crate::tools::{ToolPaths, Tools};
+use crate::tools::{FILE, ToolPaths, Tools};
 use crate::vm::{self, Hypervisor};
 use crate::{
     blank, content, create, device, digest, directory, failure, flatten, format, format_qcow2, grow, header,
     inspect, marker, probe, shrink, snapshot, watch,
 };
 
-/// An [`Endpoint`] on this machine: carries out commands with `qemu-img` and `cryptsetup`.
+/// An [`Endpoint`] on this machine: carries out commands with `qemu-img` and `cryptsetup`, and those for virtual machines with libvirt.
 ///
 /// Commands may run from several threads at once, for different disks.
 #[derive(Debug)]
@@ -73,6 +74,17 @@ impl HostAgent {
             .remove(pool);
     }
 
+    /// Whether it has to be found out (again) what this machine can do: nothing was found out or [taken over](Self::restore), or the file of a tool is another one since:
+    /// at another place, or of another inode, size or time. It is not looked into the files.
+    #[must_use]
+    pub fn needs_probe(&self) -> bool {
+        let known = self.host().tools;
+        let is_file = |(name, _): &(&String, &String)| name.ends_with(FILE);
+        let known: BTreeMap<_, _> = known.iter().filter(is_file).collect();
+        let now = self.tools.files();
+        known.is_empty() || known != now.iter().collect()
+    }
+
     /// Finds out what this machine can do, by doing each thing on a small image in a directory of its own below `scratch`,
     /// and keeps the answer. Pools, cluster and zone stay as they were.
     ///
@@ -80,7 +92,7 @@ impl HostAgent {
     /// [`EndpointError`] when the scratch directory cannot be used or the call ends. A tool that is missing, lies, hangs or
     /// crashes is no error: the capabilities that need it are then missing, with the reason.
     pub fn probe(&self, call: &Call, scratch: &Path) -> Result<HostFacts, EndpointError> {
-        let probed = probe::probe(&self.tools, call, scratch)?;
+        let probed = probe::probe(&self.tools, self.hypervisor.as_deref(), call, scratch)?;
         let mut facts = self.facts.write().unwrap_or_else(PoisonError::into_inner);
         facts.capabilities = probed.capabilities;
         facts.tools = probed.tools;
@@ -100,8 +112,12 @@ impl Endpoint for HostAgent {
             .map_err(|e| failure::interrupted(command.name(), e))?;
         let begun = std::time::Instant::now();
         let (tools, hypervisor) = (self.tools.clone(), self.hypervisor.clone());
+        let seen = match command {
+            HostCommand::Vm(_) => self.host().capabilities,
+            _ => CapabilityReport::new(),
+        };
         let answer = watch::run(&self.silence, call, command, move |call, command| match command {
-            HostCommand::Vm(command) => vm::run(hypervisor.as_deref(), &tools, call, command),
+            HostCommand::Vm(command) => vm::run(hypervisor.as_deref(), &tools, call, &seen, command),
             command => dispatch(&tools, call, command),
         });
         let milliseconds = begun.elapsed().as_millis();

@@ -32,6 +32,8 @@ pub(crate) fn write(
     Luks1Format::new(uuid, iterations, PayloadOffset::LUKS1_CRYPTSETUP)
         .and_then(|format| format.write(&mut file, key))
         .map_err(|e| failed(operation, named, e))?;
+    // What a server refuses to take is seen here: nobody sees an error at the end of a file.
+    file.sync_all().map_err(|e| failure::io(operation, named, e))?;
     // No child starts while a file is open for writing on a server that hangs.
     drop(file);
 

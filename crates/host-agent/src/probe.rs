@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use strongroom_types::{
 };
 
 use crate::tools::Tools;
+use crate::vm::{self, Hypervisor};
 use crate::{content, create, directory, failure, flatten, grow, inspect};
 
 const PROBE: &str = "Probe";
@@ -26,9 +28,16 @@ pub(crate) struct Probed {
 }
 
 /// Does each thing small, and looks at the result.
-pub(crate) fn probe(tools: &Tools, call: &Call, scratch: &Path) -> Result<Probed, EndpointError> {
+pub(crate) fn probe(
+    tools: &Tools,
+    hypervisor: Option<&Hypervisor>,
+    call: &Call,
+    scratch: &Path,
+) -> Result<Probed, EndpointError> {
     let place = tempfile::Builder::new()
         .prefix(".strongroom-probe-")
+        // QEMU may be another user, who has to find the files that libvirt gives it.
+        .permissions(fs::Permissions::from_mode(0o711))
         .tempdir_in(scratch)
         .map_err(|e| failure::io(PROBE, scratch, e))?;
     let key = Passphrase::generate().map_err(|e| EndpointError::new(ErrorKind::Io, PROBE, e.to_string()))?;
@@ -38,16 +47,24 @@ pub(crate) fn probe(tools: &Tools, call: &Call, scratch: &Path) -> Result<Probed
         place: place.path(),
         key: &key,
     };
+    // As they are before they are tried: one that is exchanged meanwhile is another one.
+    let files = tools.files();
     let mut capabilities = CapabilityReport::new();
     for (position, capability) in Capability::ALL.into_iter().enumerate() {
+        if vm::probes(capability) {
+            continue;
+        }
         inspect::go_on(call, PROBE)?;
         capabilities.record(capability, bench.find(capability));
         call.report((position + 1) as f64 / Capability::ALL.len() as f64);
     }
+    for (capability, finding) in vm::find(hypervisor, tools, call, place.path()) {
+        capabilities.record(capability, finding);
+    }
     inspect::go_on(call, PROBE)?;
     Ok(Probed {
         capabilities,
-        tools: tools.versions(call),
+        tools: tools.versions(call).into_iter().chain(files).collect(),
         free_memory: free_memory(),
         free_cores: cores(),
     })

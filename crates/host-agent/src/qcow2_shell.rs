@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-use strongroom_types::{DiskFormat, GuestSize, PayloadOffset};
+use strongroom_types::{GuestSize, PayloadOffset};
 
 /// QEMU's default cluster size in bytes, and its base 2 logarithm.
 const CLUSTER: u64 = 1 << CLUSTER_BITS;
@@ -35,7 +35,8 @@ const BACKING_PLACE: std::ops::Range<usize> = 8..20;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Base<'a> {
     pub(crate) name: &'a str,
-    pub(crate) format: DiskFormat,
+    /// QEMU's word for its format.
+    pub(crate) format: &'a str,
 }
 
 /// Writes the image. `luks` stands at the beginning of a LUKS1 header with key material, which ends at the offset that comes with it.
@@ -76,7 +77,7 @@ pub(crate) fn write<R: Read>(
     start.extend(HEADER_LENGTH.to_be_bytes());
     start.extend([0; 8]); // compression type zlib, padding
     if let Some(base) = base {
-        extension(&mut start, BACKING_FORMAT, base.format.as_str().as_bytes())?;
+        extension(&mut start, BACKING_FORMAT, base.format.as_bytes())?;
     }
     if luks.is_some() {
         let pointer = [luks_offset.to_be_bytes(), length.to_be_bytes()].concat();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags, flock, linkat, renameat_with};
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 use strongroom_types::VolumeId;
 
 /// How the names of staging directories begin. Nothing else in a pool begins so.
@@ -25,10 +26,17 @@ pub(crate) struct Staging {
 impl Staging {
     /// Makes a staging directory for a file that is to have the name `target` in the end.
     pub(crate) fn beside(target: &Path) -> io::Result<Self> {
-        let parent = target
-            .parent()
-            .ok_or_else(|| io::Error::other("a disk needs a directory to be in"))?;
-        let directory = parent.join(format!("{PREFIX}{}", VolumeId::random()));
+        let directory = parent(target)?.join(format!("{PREFIX}{}", VolumeId::random()));
+        Self::make(directory, target)
+    }
+
+    /// The same under a name that follows from the file's, so that whoever comes after a kill finds it: see [`abandon`].
+    pub(crate) fn known(target: &Path) -> io::Result<Self> {
+        abandon(target)?;
+        Self::make(known(target)?, target)
+    }
+
+    fn make(directory: PathBuf, target: &Path) -> io::Result<Self> {
         DirBuilder::new().mode(0o700).create(&directory)?;
         let lock = open_directory(&directory).inspect_err(|_| drop(fs::remove_dir(&directory)))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -78,6 +86,32 @@ impl Drop for Staging {
     fn drop(&mut self) {
         drop(fs::remove_dir_all(&self.directory));
     }
+}
+
+/// Removes the staging directory under the known name, unless somebody works in it: then it is [`io::ErrorKind::ResourceBusy`].
+pub(crate) fn abandon(target: &Path) -> io::Result<()> {
+    let directory = known(target)?;
+    let lock = match open_directory(&directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        lock => lock?,
+    };
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
+    fs::remove_dir_all(&directory)
+}
+
+fn known(target: &Path) -> io::Result<PathBuf> {
+    let name = target.file_name().unwrap_or_default();
+    let digest = Sha256::digest(name.as_encoded_bytes());
+    let word: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    Ok(parent(target)?.join(format!("{PREFIX}of-{word}")))
+}
+
+fn parent(target: &Path) -> io::Result<&Path> {
+    target
+        .parent()
+        .ok_or_else(|| io::Error::other("a disk needs a directory to be in"))
 }
 
 /// Removes the staging directories in which nobody works and returns them.
@@ -192,5 +226,23 @@ mod tests {
             names(pool.path()),
             [format!("{PREFIX}a-file"), "vol.qcow2".into()]
         );
+    }
+
+    #[test]
+    fn what_a_kill_left_under_a_known_name_is_found_by_the_name_of_the_file() {
+        let pool = tempfile::tempdir().unwrap();
+        let (target, other) = (pool.path().join("vol.qcow2"), pool.path().join("vol-2.qcow2"));
+        let working = Staging::known(&target).unwrap();
+        assert_eq!(
+            Staging::known(&target).unwrap_err().kind(),
+            io::ErrorKind::ResourceBusy
+        );
+        abandon(&other).unwrap();
+        let left = working.directory.clone();
+        drop(working);
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("vol.qcow2"), b"half").unwrap();
+        abandon(&target).unwrap();
+        assert!(!left.exists());
     }
 }

@@ -2,9 +2,11 @@
 
 mod luks;
 mod qemu;
+mod running;
 mod transfer;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +33,19 @@ const LOSETUP: &str = "losetup";
 
 /// libvirt's tool.
 pub(crate) const VIRSH: &str = "virsh";
+
+/// The programs on which what a host can do depends.
+const LOOKED_AT: [&str; 6] = [
+    QEMU_IMG,
+    CRYPTSETUP,
+    VIRSH,
+    "libvirtd",
+    "virtqemud",
+    "qemu-system-x86_64",
+];
+
+/// What follows the name of a tool, where a probe says which file it was.
+pub(crate) const FILE: &str = " (file)";
 
 /// Where the tools are looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -97,6 +112,11 @@ impl Tools {
         ))
     }
 
+    /// What starts the tools.
+    pub(crate) fn runner(&self) -> &Arc<dyn Runner> {
+        &self.runner
+    }
+
     /// libvirt at this URI, by its virsh.
     pub(crate) fn libvirt(&self, operation: &'static str, uri: Uri) -> Result<Connection, EndpointError> {
         Ok(Connection::new(
@@ -132,6 +152,25 @@ impl Tools {
             .into_iter()
             .map(|name| (name.to_owned(), self.version(call, name)))
             .collect()
+    }
+
+    /// Which files the tools are, and those that they lead to: what a probe found holds as long as these are the same.
+    pub(crate) fn files(&self) -> BTreeMap<String, String> {
+        let stamped = LOOKED_AT.into_iter().filter_map(|name| {
+            let program = self.paths.find(name).ok()?;
+            let file = std::fs::metadata(program.path()).ok()?;
+            let stamp = format!(
+                "{} {}:{} {} {}.{:09}",
+                program.path().display(),
+                file.dev(),
+                file.ino(),
+                file.size(),
+                file.mtime(),
+                file.mtime_nsec()
+            );
+            Some((format!("{name}{FILE}"), stamp))
+        });
+        stamped.collect()
     }
 
     fn version(&self, call: &Call, name: &'static str) -> String {

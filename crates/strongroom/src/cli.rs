@@ -3,16 +3,19 @@
 mod agent;
 mod pool;
 mod template;
+mod vm;
 mod volume;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use strongroom_host_agent::HypervisorUri;
 use strongroom_types::{DiskFormat, HostId, OfferingId};
 
 pub(crate) use self::agent::{Agent, Certificates};
 pub(crate) use self::pool::{Pool, PoolAdd, PoolCheck};
 pub(crate) use self::template::Template;
+pub(crate) use self::vm::{Disk as VmDisk, Vm, VmCreate};
 pub(crate) use self::volume::{Passphrase, Source, Volume};
 
 /// Encrypted volumes on this machine, from offering to crypto-erase.
@@ -43,9 +46,13 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "SECONDS")]
     pub(crate) timeout: Option<u64>,
 
-    /// Looks for qemu-img and cryptsetup in this directory instead of the system's.
+    /// Looks for qemu-img, cryptsetup and virsh in this directory instead of the system's.
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) tools: Option<PathBuf>,
+
+    /// The libvirt that runs this machine's virtual machines.
+    #[arg(long, global = true, value_name = "URI", env = "STRONGROOM_HYPERVISOR", default_value_t = HypervisorUri::system())]
+    pub(crate) hypervisor: HypervisorUri,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -87,6 +94,9 @@ pub(crate) enum Command {
     /// Volumes: create, look at, resize, snapshot, clone, move, export, import, verify, delete.
     #[command(subcommand)]
     Volume(Volume),
+    /// Virtual machines: give them volumes, start and stop them.
+    #[command(subcommand)]
+    Vm(Vm),
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +108,11 @@ pub(crate) struct Demo {
     /// The template's format. It is never guessed; without it the file's ending says.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) template_format: Option<DiskFormat>,
+
+    /// Also boots a guest from an encrypted root volume, which takes libvirt, Debian's cloud kernel and busybox. The guest reads its own
+    /// files from there and writes to it.
+    #[arg(long)]
+    pub(crate) boot: bool,
 
     /// Leaves the state directory for a look instead of removing it.
     #[arg(long)]
@@ -123,7 +138,17 @@ pub(crate) enum Host {
         #[arg(long, value_name = "DIR")]
         certificates: PathBuf,
     },
-    /// Lists the hosts with what they can and cannot do.
+    /// Removes a host elsewhere that no pool needs.
+    Remove {
+        /// Which host.
+        name: HostId,
+    },
+    /// Shows what one host can do, and, of a host elsewhere, whether it can be reached.
+    Show {
+        /// Which host.
+        name: HostId,
+    },
+    /// Lists the hosts with what they can and cannot do, and those elsewhere with whether they can be reached.
     List,
 }
 

@@ -5,6 +5,7 @@ mod host;
 mod offering;
 pub(crate) mod pool;
 mod template;
+mod vm;
 mod volume;
 
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ pub(crate) fn run(cli: Cli, cancellation: Cancellation) -> Result<()> {
         Some(directory) => ToolPaths::in_directory(absolute(directory)?),
     };
     if let Command::Demo(demo) = &cli.command {
-        return demo::run(demo, cli.state, cli.output, tools, &call);
+        return demo::run(demo, cli.state, cli.output, (tools, cli.hypervisor), &call);
     }
     match &cli.command {
         Command::Agent(command) => return agent::serve(command, tools, cli.output, &call),
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: Cli, cancellation: Cancellation) -> Result<()> {
         state,
         Wiring {
             tools,
+            hypervisor: cli.hypervisor,
             others: Vec::new(),
         },
         &call,
@@ -63,6 +65,7 @@ pub(crate) fn run(cli: Cli, cancellation: Cancellation) -> Result<()> {
         Command::Pool(command) => pool::run(&session, command, cli.output, &call),
         Command::Template(command) => template::run(&session, command, cli.output, &call),
         Command::Volume(command) => volume::run(&session, command, key.as_ref(), cli.output, &call),
+        Command::Vm(command) => vm::run(&session, command, cli.output, &call),
     }
 }
 

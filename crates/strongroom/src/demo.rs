@@ -1,5 +1,10 @@
 //! The life of encrypted volumes on this machine, each step checked by an independent reading of the disk.
 
+mod archive;
+mod boot;
+mod boot_files;
+mod boot_root;
+mod console;
 mod copies;
 mod erase;
 mod life;
@@ -17,7 +22,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use strongroom_endpoint_selector::SourceImage;
 use strongroom_exec::{Runner, SystemRunner};
-use strongroom_host_agent::{HostAgent, ToolPaths};
+use strongroom_host_agent::{HostAgent, HypervisorUri, ToolPaths};
 use strongroom_types::{Call, DiskFormat, PoolId};
 
 use crate::cli::{Demo, Output};
@@ -117,12 +122,15 @@ pub(crate) fn run(
     demo: &Demo,
     state: Option<PathBuf>,
     output: Output,
-    tools: ToolPaths,
+    hosted: (ToolPaths, HypervisorUri),
     call: &Call,
 ) -> Result<()> {
     let directory = DemoDirectory::make(state, demo.keep, call)?;
+    if demo.boot {
+        boot::let_through(directory.state.path())?;
+    }
     let mut report = Report::new(output, call);
-    let result = steps(demo, &directory.state, tools, call, &mut report);
+    let result = steps(demo, &directory.state, hosted, call, &mut report);
     report.summary()?;
     if demo.keep {
         eprint_line(&format!(
@@ -141,7 +149,7 @@ fn eprint_line(line: &str) {
 fn steps(
     demo: &Demo,
     state: &StateDirectory,
-    tools: ToolPaths,
+    (tools, hypervisor): (ToolPaths, HypervisorUri),
     call: &Call,
     report: &mut Report,
 ) -> Result<()> {
@@ -151,6 +159,7 @@ fn steps(
     let toolless = Arc::new(HostAgent::new("toolless".parse()?, nowhere, runner.clone()));
     let wiring = Wiring {
         tools,
+        hypervisor,
         others: vec![toolless.clone()],
     };
     let session = Session::open_in(state.clone(), wiring, call)?;
@@ -161,12 +170,18 @@ fn steps(
         runner,
     };
     life::prepare(&stage, report)?;
+    if demo.boot {
+        boot::able(&stage, report)?;
+    }
     let template = life::template(&stage, demo, report)?;
     life::data_volume(&stage, report)?;
     life::root_volume(&stage, &template, report)?;
     life::grow_snapshot_restore(&stage, &template, report)?;
     raw_disk::life(&stage, &template, report)?;
     copies::all(&stage, &template, report)?;
+    if demo.boot {
+        boot::all(&stage, report)?;
+    }
     refusals::all(&stage, report)?;
     erase::all(&stage, report)
 }

@@ -5,6 +5,8 @@ mod cli;
 mod commands;
 mod demo;
 mod drivers;
+mod hosts;
+mod mounted;
 mod output;
 mod passphrase;
 mod places;

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use strongroom_types::PoolId;
 
 use crate::drivers::DIRECTORY;
+use crate::mounted::OnFileSystem;
 use crate::session::Session;
 
 #[derive(Debug, Clone)]
@@ -23,7 +24,12 @@ pub(crate) struct Places(Vec<(Owner, PathBuf)>);
 impl Places {
     pub(crate) fn of(session: &Session) -> Result<Self> {
         let mut places = vec![(Owner::State, session.state.path().to_owned())];
+        let remote = session.remote_hosts()?;
         for pool in session.control.pools()? {
+            // What has this path here is something else.
+            if remote.have(&pool.id) {
+                continue;
+            }
             if let Some(directory) = pool.settings.get(DIRECTORY) {
                 places.push((Owner::Pool(pool.id), PathBuf::from(directory)));
             }
@@ -49,6 +55,19 @@ impl Places {
             ),
             Some((Owner::Pool(pool), path)) => bail!(
                 "{} would lie in {}, the directory of pool {pool}, which has its volumes and nothing else; name another directory",
+                file.display(),
+                path.display()
+            ),
+        }
+    }
+
+    /// Refuses to read a file of the state directory as an image: the database has the sealed keys.
+    pub(crate) fn refuse_source(&self, file: &Path) -> Result<()> {
+        let state = self.0.iter().find(|(owner, _)| matches!(owner, Owner::State));
+        match state.filter(|(_, path)| is_around(path, file)) {
+            None => Ok(()),
+            Some((_, path)) => bail!(
+                "{} lies in the state directory {}, which has no images; name a file elsewhere",
                 file.display(),
                 path.display()
             ),
@@ -97,14 +116,25 @@ impl Places {
     }
 }
 
-/// Whether a directory is `outer` or lies in it, by whatever symlinks and mounts. What is not there is in nothing.
-fn is_around(outer: &Path, directory: &Path) -> bool {
+/// Whether a directory is `path` or lies in it, by whatever symlinks and mounts, bind mounts included. What is not there is in nothing.
+fn is_around(path: &Path, directory: &Path) -> bool {
     let identity = |path: &Path| fs::metadata(path).map(|m| (m.dev(), m.ino()));
-    let (Ok(outer), Ok(real)) = (identity(outer), fs::canonicalize(directory)) else {
+    let (Ok(outer), Ok(real)) = (identity(path), fs::canonicalize(directory)) else {
         return false;
     };
-    real.ancestors()
+    if real
+        .ancestors()
         .any(|up| identity(up).is_ok_and(|there| there == outer))
+    {
+        return true;
+    }
+    let outer = fs::canonicalize(path)
+        .ok()
+        .and_then(|path| OnFileSystem::of(&path));
+    match (outer, OnFileSystem::of(&real)) {
+        (Some(outer), Some(inner)) => outer.is_around(&inner),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ use std::{fs, io};
 use anyhow::{Context, Result, bail};
 use rusqlite::OptionalExtension;
 use strongroom_control_plane::ControlPlane;
-use strongroom_endpoint_selector::{Endpoint, RegisteredEndpoints};
+use strongroom_endpoint_selector::Endpoint;
 use strongroom_exec::{Runner, SystemRunner};
-use strongroom_host_agent::{HostAgent, ToolPaths};
+use strongroom_host_agent::{HostAgent, HypervisorUri, ToolPaths};
 use strongroom_passphrase_store::{FileKek, KeyEncryptionKey, sqlite::Database};
-use strongroom_remote_endpoint::RemoteEndpoint;
 use strongroom_types::{Call, HostId, PoolId};
 
 use crate::drivers::Drivers;
+use crate::hosts::{Elsewhere, Hosts};
 use crate::remote_hosts::RemoteHosts;
 use crate::state::StateDirectory;
 
@@ -24,7 +24,7 @@ use crate::state::StateDirectory;
 pub(crate) struct Session {
     pub(crate) control: ControlPlane,
     pub(crate) agent: Arc<HostAgent>,
-    elsewhere: BTreeMap<HostId, Arc<RemoteEndpoint>>,
+    elsewhere: BTreeMap<HostId, Arc<Elsewhere>>,
     pub(crate) state: StateDirectory,
 }
 
@@ -33,6 +33,8 @@ pub(crate) struct Session {
 pub(crate) struct Wiring {
     /// Where the tools are.
     pub(crate) tools: ToolPaths,
+    /// The libvirt that runs this machine's virtual machines.
+    pub(crate) hypervisor: HypervisorUri,
     /// Agents beside that of this machine, already probed.
     pub(crate) others: Vec<Arc<HostAgent>>,
 }
@@ -48,26 +50,30 @@ impl Session {
         let (kek, database) = open_records(&state)?;
         let kek: Arc<dyn KeyEncryptionKey> = Arc::new(kek);
         let runner: Arc<dyn Runner> = Arc::new(SystemRunner::new());
-        let agent = Arc::new(HostAgent::new(local_host()?, wiring.tools, runner));
-        let mut endpoints = RegisteredEndpoints::new();
-        endpoints.register(agent.clone());
+        let agent =
+            Arc::new(HostAgent::new(local_host()?, wiring.tools, runner).with_hypervisor(wiring.hypervisor));
+        let mut here: Vec<Arc<dyn Endpoint>> = vec![agent.clone()];
         for other in wiring.others {
-            endpoints.register(other);
+            here.push(other);
         }
         let remote = RemoteHosts::read(state.path())?;
-        let mut elsewhere = BTreeMap::new();
-        for (name, host) in &remote.0 {
-            let endpoint = host.endpoint(name)?;
-            endpoints.register(endpoint.clone());
-            elsewhere.insert(name.clone(), endpoint);
-        }
-        let control = ControlPlane::open(database, kek, Arc::new(Drivers), Arc::new(endpoints))?;
+        let elsewhere: BTreeMap<_, _> = remote
+            .0
+            .iter()
+            .map(|(name, host)| (name.clone(), host.elsewhere(name)))
+            .collect();
+        let hosts = Hosts::new(here, elsewhere.values().cloned().collect());
+        let control = ControlPlane::open(database, kek, Arc::new(Drivers), Arc::new(hosts))?;
         let session = Self {
             control,
             agent,
             elsewhere,
             state,
         };
+        let installation = session.control.installation()?;
+        for host in session.elsewhere.values() {
+            host.act_for(&installation);
+        }
         session.restore_facts()?;
         for recovered in session
             .control
@@ -81,15 +87,43 @@ impl Session {
 }
 
 impl Session {
-    /// Remembers that a host elsewhere is the one that reaches a pool.
-    pub(crate) fn give_pool(&self, host: &HostId, pool: &PoolId) -> Result<()> {
-        let mut remote = RemoteHosts::read(self.state.path())?;
-        let (Some(known), Some(endpoint)) = (remote.0.get_mut(host), self.elsewhere.get(host)) else {
-            bail!("there is no host {host} elsewhere; add it with: strongroom host add");
-        };
-        known.pools.insert(pool.clone());
-        endpoint.reach(pool.clone());
+    /// Remembers that these hosts elsewhere reach a pool, and no other host does; that this machine does when there are none.
+    pub(crate) fn give_pool(&self, hosts: &[HostId], pool: &PoolId) -> Result<()> {
+        let mut remote = self.remote_hosts()?;
+        let before = remote.clone();
+        remote.give(pool, hosts);
+        for host in hosts {
+            self.host_elsewhere(host)?.reach(pool.clone());
+        }
+        if hosts.is_empty() {
+            self.agent.reach(pool.clone());
+        }
+        if remote == before {
+            return Ok(());
+        }
         remote.write(self.state.path())
+    }
+
+    /// The hosts elsewhere as the state directory has them now.
+    pub(crate) fn remote_hosts(&self) -> Result<RemoteHosts> {
+        RemoteHosts::read(self.state.path())
+    }
+
+    /// A host elsewhere that was added.
+    pub(crate) fn host_elsewhere(&self, name: &HostId) -> Result<&Arc<Elsewhere>> {
+        self.elsewhere.get(name).with_context(|| {
+            format!("there is no host {name} elsewhere; `host add` adds one, `host list` names them")
+        })
+    }
+
+    /// Who answers for a pool's storage: a host elsewhere that reaches it, or this machine.
+    pub(crate) fn host_of(&self, pool: &PoolId) -> Result<Arc<dyn Endpoint>> {
+        let remote = self.remote_hosts()?;
+        let first = remote.0.iter().find(|(_, host)| host.pools.contains(pool));
+        match first {
+            Some((name, _)) => Ok(self.host_elsewhere(name)?.clone()),
+            None => Ok(self.agent.clone()),
+        }
     }
 
     /// Gives the agents what earlier probes found, and the pools that they reach.
@@ -97,9 +131,11 @@ impl Session {
         for record in self.control.hosts()? {
             if record.facts.id == self.agent.host().id {
                 self.agent.restore(record.facts);
+            } else if let Some(host) = self.elsewhere.get(&record.facts.id) {
+                host.restore(record.facts);
             }
         }
-        let remote = RemoteHosts::read(self.state.path())?;
+        let remote = self.remote_hosts()?;
         for pool in self.control.pools()? {
             if !remote.have(&pool.id) {
                 self.agent.reach(pool.id);

@@ -24,3 +24,6 @@ mod site;
 mod snapshots;
 mod templates;
 mod upgrade;
+mod vm_crash;
+mod vm_placement;
+mod vms;

@@ -325,3 +325,28 @@ fn killed_at_any_moment_the_answer_is_that_of_a_delete_that_was_not() {
         assert_eq!(lines(recovered(&site)), whole, "moment {moment}");
     }
 }
+
+#[test]
+fn a_pool_that_refuses_its_place_is_waited_for_and_the_keyslots_are_overwritten_then() {
+    let (site, control) = Site::new();
+    create(&control, "vol", "secret");
+    site.host.inner.fail_when(|command| {
+        let error = EndpointError::new(ErrorKind::WrongDisk, command.name(), "of another installation");
+        matches!(command, HostCommand::OpenDirectory(_)).then_some(error)
+    });
+    for _ in 0..2 {
+        let refused = control.delete_volume(&Call::new(), &id("vol")).unwrap_err();
+        assert_eq!(refused.kind(), Some(ErrorKind::WrongDisk), "{refused:?}");
+        let state = control.volume(&id("vol")).unwrap().state;
+        assert_eq!(state, VolumeState::Failed(JobKind::Delete));
+        assert_eq!(site.count("jobs WHERE step = 'keyslots-erased'"), 0);
+    }
+    assert_eq!(
+        (count(&site, "EraseKeyslots"), site.disks()),
+        (0, vec!["vol".to_owned()])
+    );
+    site.host.inner.fail_when(|_| None);
+    let erasure = delete(&control);
+    assert_eq!(erasure.destroyed[0], "keyslots overwritten");
+    assert_eq!(erasure.left, Vec::<String>::new());
+}

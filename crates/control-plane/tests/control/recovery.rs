@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use strongroom_control_plane::{ControlPlane, ControlPlaneError, JobKind, NewPool, Outcome, VolumeState};
+use strongroom_control_plane::{
+    ControlPlane, ControlPlaneError, JobKind, NewPool, Outcome, Subject, VolumeState,
+};
 use strongroom_endpoint_selector::{EndpointError, ErrorKind, HostCommand};
 use strongroom_storage_pool::PoolError;
 use strongroom_storage_pool::fake::{MemoryPool, Moment};
@@ -59,7 +61,10 @@ fn one_broken_pool_hinders_no_other_and_is_tried_again() {
 
     let (control, recovered) = site.recover();
     let of = |name: &str| {
-        let one = recovered.iter().find(|r| r.volume.as_str() == name).unwrap();
+        let one = recovered
+            .iter()
+            .find(|r| r.subject == Subject::Volume(id(name)))
+            .unwrap();
         one.outcome.clone()
     };
     assert_eq!(of("in-good"), Outcome::Undone);

@@ -17,7 +17,9 @@ use strongroom_passphrase_store::{FileKek, KeyEncryptionKey};
 use strongroom_pool_file::{FilePool, FilePoolConfig};
 use strongroom_storage_pool::fake::MemoryPool;
 use strongroom_storage_pool::{ErrorKind, PoolDriver, PoolError};
-use strongroom_types::{Call, Capability, DiskFormat, Finding, GuestSize, HostFacts, PoolId, VolumeId};
+use strongroom_types::{
+    ByteSize, Call, Capability, DiskFormat, Finding, GuestSize, HostFacts, PoolId, VolumeId,
+};
 use tempfile::TempDir;
 
 use crate::fragile::{FragileDriver, FragileHost, Fuse};
@@ -61,6 +63,8 @@ impl PoolDrivers for Drivers {
 /// A host that can do everything and reaches the pools.
 pub(crate) fn able_host(name: &str, pools: &[&str]) -> HostFacts {
     let mut facts = HostFacts::new(name.parse().unwrap());
+    facts.free_memory = ByteSize::gib(4);
+    facts.free_cores = 4;
     facts.pools = pools.iter().map(|p| p.parse().unwrap()).collect();
     for capability in Capability::ALL {
         facts
@@ -283,7 +287,7 @@ impl Site {
         );
         assert_eq!(self.count("passphrases"), keys.len());
         assert_eq!(self.count("passphrase_references"), references);
-        assert_eq!(self.count("jobs"), 0);
+        assert_eq!(self.count("jobs") + self.count("vm_jobs"), 0);
         assert_eq!(self.count("attachments"), 0);
         assert_eq!(self.count("exports WHERE made = 0"), 0);
         volumes

@@ -21,6 +21,9 @@ const BACK: &str = "
         CHECK ((encryption IS NULL) = (passphrase IS NULL))
     ) STRICT;
     INSERT INTO old_volumes SELECT id, offering, pool, format, guest, device, encryption, passphrase FROM volumes;
+    DROP TABLE vm_jobs;
+    DROP TABLE vm_disks;
+    DROP TABLE vms;
     DROP TABLE volumes;
     ALTER TABLE old_volumes RENAME TO volumes;
     DROP INDEX jobs_by_template;

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::path::Path;
 
-use strongroom_cryptsetup::{Format, MappingName, OpenOptions, Overwrite, Pbkdf, Precaution, Target, Uuid};
+use strongroom_cryptsetup::{
+    CryptsetupError, Format, MappingName, OpenOptions, Overwrite, Pbkdf, Precaution, Target, Uuid,
+};
 use strongroom_endpoint_selector::{DiskLocation, EndpointError, ErrorKind};
 use strongroom_secret::Passphrase;
 use strongroom_types::{Call, EncryptionFormat, Geometry, GuestSize, PayloadOffset};
@@ -149,6 +151,45 @@ impl Tools {
         let target = Target::new(format, location.path()).map_err(failed)?;
         let volume = cryptsetup.header(call, &target).map_err(failed)?.uuid;
         cryptsetup.erase(call, &target, volume).map_err(failed)
+    }
+
+    /// Gives a raw LUKS1 disk another passphrase, also one that a guest has open. Killed in between, both open it, and the same call
+    /// finishes.
+    pub(crate) fn change_key(
+        &self,
+        operation: &'static str,
+        call: &Call,
+        location: &DiskLocation,
+        old: &Passphrase,
+        new: &Passphrase,
+    ) -> Result<(), EndpointError> {
+        let failed = |e| failure::cryptsetup(operation, location.path(), e);
+        let target = Target::new(EncryptionFormat::Luks1, location.path()).map_err(failed)?;
+        let cryptsetup = self.cryptsetup(operation)?;
+        let cost = Pbkdf::for_origin(new.origin());
+        let (old, new) = (hand_over(operation, old)?, hand_over(operation, new)?);
+        let Some(memory) = Ephemeral::new() else {
+            let message =
+                "there is no file system in memory to keep the old header on meanwhile, such as /dev/shm";
+            return Err(EndpointError::new(ErrorKind::Unsupported, operation, message));
+        };
+        let back_up = |name: &str| cryptsetup.back_up_header(call, &target, memory.path().join(name));
+        let before = back_up("before").map_err(failed)?;
+        let added = cryptsetup.add_key(call, &target, &old, &new, cost, Precaution::Backup(&before));
+        match added {
+            // It was changed before, and the answer was lost.
+            Err(CryptsetupError::WrongPassphrase { .. })
+                if cryptsetup.test_passphrase(call, &target, &new).is_ok() =>
+            {
+                return Ok(());
+            }
+            added => added.map_err(failed)?,
+        };
+        let between = back_up("between").map_err(failed)?;
+        cryptsetup
+            .remove_key(call, &target, &old, &new, Precaution::Backup(&between))
+            .map(drop)
+            .map_err(failed)
     }
 
     /// Opens a small disk as a mapping and closes it.

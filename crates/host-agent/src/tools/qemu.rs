@@ -42,7 +42,7 @@ fn to_its_end(operation: &'static str, call: &Call) -> Result<Call, EndpointErro
     Ok(Call::new().with_timeout(IN_PLACE))
 }
 
-fn location(location: &DiskLocation) -> Location {
+pub(super) fn location(location: &DiskLocation) -> Location {
     match location {
         DiskLocation::File(path) => Location::file(path),
         DiskLocation::Block(device) => match device.used {
@@ -153,7 +153,7 @@ impl Tools {
         name: &str,
     ) -> Result<(), EndpointError> {
         let (path, guest, protection) = disk;
-        let format = base.format;
+        let format = base.format.as_str();
         let Some(key) = protection.key() else {
             let io = |e| failure::io(operation, path, e);
             let mut image = File::create_new(path).map_err(io)?;

@@ -3,6 +3,7 @@ use strongroom_libvirt::SecretName;
 use strongroom_secret::Passphrase;
 use strongroom_types::PassphraseId;
 
+use super::at_once::at_once;
 use super::runtime::Held;
 use super::session::{Session, to_its_end};
 
@@ -39,15 +40,26 @@ impl<'s> Keys<'s> {
             session,
             loaded: Vec::new(),
         };
+        let mut all: Vec<&Passphrase> = Vec::new();
         for disk in disks {
             if let (Some(name), Some(key)) = (name(session, disk)?, disk.disk.protection.key()) {
-                keys.add(name, key)?;
+                keys.hold(name)?;
+                all.push(key);
             }
         }
+        let pairs: Vec<(&SecretName, &Passphrase)> =
+            keys.loaded.iter().map(|(name, _)| name).zip(all).collect();
+        at_once(&pairs, |(name, key)| {
+            let loaded = session.libvirt.load_secret(session.call, name, key);
+            loaded.map_err(|e| session.failed(e))
+        })
+        .into_iter()
+        .collect::<Result<(), _>>()?;
         Ok(keys)
     }
 
-    fn add(&mut self, name: SecretName, key: &Passphrase) -> Result<(), EndpointError> {
+    /// From here on it is undone what has been begun with this key.
+    fn hold(&mut self, name: SecretName) -> Result<(), EndpointError> {
         let session = self.session;
         if self.loaded.iter().any(|(loaded, _)| *loaded == name) {
             let message = format!(
@@ -57,12 +69,13 @@ impl<'s> Keys<'s> {
             return Err(session.error(ErrorKind::InvalidRequest, message));
         }
         let held = session.runtime.hold_secret(session.operation, &name)?;
-        // Before it is there: what has been begun is undone.
-        self.loaded.push((name.clone(), held));
-        session
-            .libvirt
-            .load_secret(session.call, &name, key)
-            .map_err(|e| session.failed(e))
+        self.loaded.push((name, held));
+        Ok(())
+    }
+
+    /// Leaves them in libvirt, for a machine that is on its way here.
+    pub(super) fn leave(mut self) {
+        self.loaded.clear();
     }
 
     /// Takes them from libvirt, and says when that fails.
@@ -71,12 +84,15 @@ impl<'s> Keys<'s> {
     }
 
     fn take_all(&mut self) -> Result<(), EndpointError> {
+        let session = self.session;
+        let taken = at_once(&self.loaded, |(name, _)| {
+            session.libvirt.unload_secret(&to_its_end(), name)
+        });
         let mut all = Ok(());
-        for (name, _held) in self.loaded.drain(..) {
-            let taken = self.session.libvirt.unload_secret(&to_its_end(), &name);
+        for ((name, _held), taken) in self.loaded.drain(..).zip(taken) {
             if let Err(error) = taken {
                 tracing::error!(secret = %name.uuid(), %error, "a key stays in libvirt until it is reconciled");
-                all = all.and(Err(self.session.failed(error)));
+                all = all.and(Err(session.failed(error)));
             }
         }
         all

@@ -1,16 +1,31 @@
 use strongroom_endpoint_selector::{EndpointError, ErrorKind, HostAnswer, ReconcileVms, VmState};
-use strongroom_libvirt::LibvirtError;
+use strongroom_libvirt::{LibvirtError, SecretName};
 use strongroom_types::VmId;
 
-use super::facts;
 use super::session::{Session, to_its_end};
+use super::{facts, incoming, work};
 
 /// Undoes what commands have left that were killed. What a command works on now stays.
 pub(super) fn reconcile(session: &Session<'_>, c: &ReconcileVms<'_>) -> Result<HostAnswer, EndpointError> {
-    let _ = c;
-    secrets(session)?;
+    for vm in session.runtime.all_incoming() {
+        if !c.incoming.contains(&&vm) {
+            let _held = match session.hold_vm(&vm) {
+                Err(e) if e.kind() == ErrorKind::Busy => continue,
+                held => held?,
+            };
+            incoming::end(session, &vm, &[])?;
+        }
+    }
+    secrets(session, &incoming::awaited(session, c.incoming))?;
     for vm in session.runtime.all_starting() {
         unfinished_start(session, &vm)?;
+    }
+    for vm in session.runtime.all_work() {
+        let _held = match session.hold_vm(&vm) {
+            Err(e) if e.kind() == ErrorKind::Busy => continue,
+            held => held?,
+        };
+        work::undo(session, &vm)?;
     }
     let mut running = Vec::new();
     let machines = session.libvirt.machines(session.call);
@@ -31,12 +46,12 @@ pub(super) fn reconcile(session: &Session<'_>, c: &ReconcileVms<'_>) -> Result<H
 }
 
 /// Takes the keys from libvirt that no command uses.
-fn secrets(session: &Session<'_>) -> Result<(), EndpointError> {
+fn secrets(session: &Session<'_>, keep: &[SecretName]) -> Result<(), EndpointError> {
     let loaded = session
         .libvirt
         .secrets(session.call)
         .map_err(|e| session.failed(e))?;
-    for name in loaded {
+    for name in loaded.into_iter().filter(|name| !keep.contains(name)) {
         let _held = match session.runtime.hold_secret(session.operation, &name) {
             Err(e) if e.kind() == ErrorKind::Busy => continue,
             held => held?,

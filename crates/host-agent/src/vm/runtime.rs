@@ -182,9 +182,48 @@ impl Runtime {
         self.directory.join(format!("{}-starting-{vm}", self.scope))
     }
 
+    /// Where it is written down what is under way for a machine.
+    pub(super) fn work(&self, vm: &VmId) -> PathBuf {
+        self.directory.join(format!("{}-work-{vm}", self.scope))
+    }
+
+    /// Where it is written down what was prepared for a machine that is on its way here.
+    pub(super) fn incoming(&self, vm: &VmId) -> PathBuf {
+        self.directory.join(format!("{}-incoming-{vm}", self.scope))
+    }
+
+    /// Writes one of these: all of it, or what was there stays.
+    pub(super) fn write(
+        &self,
+        operation: &'static str,
+        path: &Path,
+        vm: &VmId,
+        text: &str,
+    ) -> Result<(), EndpointError> {
+        self.make(operation)?;
+        let new = self.directory.join(format!("{}-new-{vm}", self.scope));
+        fs::write(&new, text)
+            .and_then(|()| fs::rename(&new, path))
+            .map_err(|e| failure::io(operation, path, e))
+    }
+
+    /// The machines for which something is under way.
+    pub(super) fn all_work(&self) -> Vec<VmId> {
+        self.machines("work")
+    }
+
+    /// The machines that are on their way here.
+    pub(super) fn all_incoming(&self) -> Vec<VmId> {
+        self.machines("incoming")
+    }
+
     /// The machines that are marked as being made.
     pub(super) fn all_starting(&self) -> Vec<VmId> {
-        let prefix = format!("{}-starting-", self.scope);
+        self.machines("starting")
+    }
+
+    fn machines(&self, what: &str) -> Vec<VmId> {
+        let prefix = format!("{}-{what}-", self.scope);
         let names = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         names
             .filter_map(|entry| entry.file_name().to_str()?.strip_prefix(&prefix)?.parse().ok())

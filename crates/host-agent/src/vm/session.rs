@@ -16,6 +16,8 @@ pub(super) struct Session<'s> {
     pub(super) operation: &'static str,
     pub(super) libvirt: Connection,
     pub(super) runtime: Runtime,
+    /// Whether QEMU was seen to change keyslots of an image that it has open.
+    pub(super) changes_keyslots: bool,
     accelerator: &'s OnceLock<Accelerator>,
 }
 
@@ -32,6 +34,7 @@ impl<'s> Session<'s> {
             operation,
             libvirt: tools.libvirt(operation, hypervisor.uri.clone())?,
             runtime: Runtime::of(&hypervisor.uri),
+            changes_keyslots: false,
             accelerator: &hypervisor.accelerator,
         })
     }

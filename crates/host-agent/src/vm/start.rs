@@ -1,33 +1,49 @@
 use strongroom_endpoint_selector::{Boot, EndpointError, ErrorKind, HostAnswer, StartVm, Vm, VmState};
-use strongroom_libvirt::{Domain, LibvirtError, LiveDomain, Serial};
+use strongroom_libvirt::{Domain, DomainDisk, LibvirtError, LiveDomain, Serial};
 
-use super::facts;
+use super::at_once::at_once;
 use super::guest_disk::{self, GuestDisk};
 use super::keys::Keys;
 use super::node_graph::NodeGraph;
 use super::session::{Session, to_its_end};
+use super::{facts, work};
 use crate::reading;
 
 pub(super) fn start(session: &Session<'_>, c: &StartVm<'_>) -> Result<HostAnswer, EndpointError> {
-    sound(session, &c.vm)?;
-    let _held = session.hold_vm(c.vm.id)?;
-    if let Some(answer) = running_already(session, &c.vm)? {
+    begin(session, &c.vm, |disks| {
+        let domain = domain(session, &c.vm, disks)?;
+        session
+            .libvirt
+            .start(&to_its_end(), &domain, true)
+            .map_err(|e| session.failed(e))
+    })
+}
+
+/// Looks at the disks of a machine, lets `make` make it, paused, with their keys in libvirt, and looks at what it has.
+pub(super) fn begin(
+    session: &Session<'_>,
+    vm: &Vm<'_>,
+    make: impl FnOnce(&[DomainDisk]) -> Result<(), EndpointError>,
+) -> Result<HostAnswer, EndpointError> {
+    sound(session, vm)?;
+    let _held = session.hold_vm(vm.id)?;
+    if let Some(answer) = running_already(session, vm)? {
         return Ok(answer);
     }
-    let mut disks = Vec::new();
-    for disk in c.vm.disks {
-        session.go_on()?;
-        disks.push(GuestDisk::open(session, c.vm.id, disk)?);
-    }
-    let domain = domain(session, &c.vm, &disks)?;
+    work::undo(session, vm.id)?;
+    let opened = at_once(vm.disks, |disk| GuestDisk::open(session, vm.id, disk));
+    let disks = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
+    // What libvirt cannot be told is refused before a key goes anywhere.
+    let domain_disks: Vec<DomainDisk> = disks.iter().map(|disk| disk.domain_disk.clone()).collect();
+    domain(session, vm, &domain_disks)?;
     session.go_on()?;
-    session.runtime.mark_starting(session.operation, c.vm.id)?;
-    let started = create(session, &c.vm, &domain, &disks);
-    if started.is_err() {
-        undo(session, &c.vm)?;
+    session.runtime.mark_starting(session.operation, vm.id)?;
+    let made = create(session, vm, &disks, || make(&domain_disks));
+    if made.is_err() {
+        undo(session, vm)?;
     }
-    started?;
-    facts::answer(session, c.vm.id)
+    made?;
+    facts::answer(session, vm.id)
 }
 
 /// Fails for what no machine can be.
@@ -91,7 +107,7 @@ fn undo_unfinished(session: &Session<'_>, vm: &Vm<'_>, domain: &LiveDomain) -> R
     Ok(false)
 }
 
-fn domain(session: &Session<'_>, vm: &Vm<'_>, disks: &[GuestDisk]) -> Result<Domain, EndpointError> {
+fn domain(session: &Session<'_>, vm: &Vm<'_>, disks: &[DomainDisk]) -> Result<Domain, EndpointError> {
     let boot = match vm.boot {
         Boot::Disk => strongroom_libvirt::Boot::Disk,
         Boot::Kernel {
@@ -109,7 +125,7 @@ fn domain(session: &Session<'_>, vm: &Vm<'_>, disks: &[GuestDisk]) -> Result<Dom
         }
     };
     let mut domain = Domain::new(vm.id, session.accelerator()?, vm.memory, vm.cores, boot)
-        .with_disks(disks.iter().map(|disk| disk.domain_disk.clone()))
+        .with_disks(disks.iter().cloned())
         .with_agent();
     if let Some(socket) = vm.console {
         domain = domain.with_serial(Serial::Socket(socket.to_owned()));
@@ -127,14 +143,11 @@ fn domain(session: &Session<'_>, vm: &Vm<'_>, disks: &[GuestDisk]) -> Result<Dom
 fn create(
     session: &Session<'_>,
     vm: &Vm<'_>,
-    domain: &Domain,
     disks: &[GuestDisk],
+    make: impl FnOnce() -> Result<(), EndpointError>,
 ) -> Result<(), EndpointError> {
     let keys = Keys::load(session, vm.disks)?;
-    session
-        .libvirt
-        .start(&to_its_end(), domain, true)
-        .map_err(|e| session.failed(e))?;
+    make()?;
     keys.unload()?;
     let machine = session.machine(vm.id);
     let live = session.described(vm.id)?;

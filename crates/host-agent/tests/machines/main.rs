@@ -11,7 +11,13 @@ mod hook;
 
 mod attaching;
 mod devices;
+mod grown;
+mod images;
+mod keys;
 mod killed;
+mod killed_images;
+mod moving;
+mod probing;
 mod starting;
 mod together;
 mod world;

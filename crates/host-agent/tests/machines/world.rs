@@ -10,7 +10,7 @@ use strongroom_endpoint_selector::{
 use strongroom_exec::fake::RecordingRunner;
 use strongroom_exec::{Runner, SystemRunner};
 use strongroom_host_agent::{HostAgent, ToolPaths};
-use strongroom_lab::{Console, GuestImage, Hypervisor, Hypervisors};
+use strongroom_lab::{Console, GuestImage, Hypervisor, Hypervisors, LabPlan};
 use strongroom_secret::Passphrase;
 use strongroom_types::{
     ByteSize, Call, DiskFormat, DiskTarget, EncryptionFormat, GuestSize, PassphraseId, VmId, VolumeId,
@@ -99,7 +99,11 @@ impl Volume {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let lab = Hypervisors::one().unwrap();
+        Self::with(LabPlan::new().one_host())
+    }
+
+    pub(crate) fn with(plan: LabPlan) -> Self {
+        let lab = plan.up().unwrap();
         let runner = Arc::new(RecordingRunner::around(SystemRunner::new()));
         Self {
             agent: agent(lab.first(), runner.clone()),

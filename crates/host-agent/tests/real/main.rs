@@ -20,6 +20,7 @@ mod digests;
 mod directories;
 mod erase;
 mod flatten;
+mod flatten_devices;
 mod format;
 mod full_disk;
 mod fuse;

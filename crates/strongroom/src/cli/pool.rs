@@ -69,9 +69,10 @@ pub(crate) struct PoolAdd {
     /// not in the state directory, and neither lies in it.
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
-    /// The one host that reaches the directory, added with `host add`. Without it, this machine does.
+    /// A host that reaches the directory, added with `host add`, and this machine does not; said once for each. All of them have to
+    /// reach the same storage by the same path: say --nfs or --shared. Without this option, this machine reaches it.
     #[arg(long, value_name = "NAME", requires = "directory")]
-    pub(crate) host: Option<HostId>,
+    pub(crate) host: Vec<HostId>,
     /// A block device that volumes may have, such as /dev/disk/by-id/...; say it once for each. Whatever is on it when a volume
     /// gets it has to be zeros.
     #[arg(long, value_name = "PATH")]

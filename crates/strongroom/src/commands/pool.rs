@@ -1,4 +1,5 @@
 mod check;
+mod elsewhere;
 mod ownership;
 
 use std::collections::BTreeMap;
@@ -111,6 +112,13 @@ fn views(session: &Session, call: &Call) -> Result<Vec<PoolView>> {
 fn remove(session: &Session, name: &PoolId, keep_copies: bool, call: &Call) -> Result<()> {
     let pools = session.control.pools()?;
     session.control.remove_pool(call, name, keep_copies)?;
+    let mut remote = session.remote_hosts()?;
+    if remote.have(name) {
+        remote.give(name, &[]);
+        remote
+            .write(session.state.path())
+            .with_context(|| format!("pool {name} is removed, but its hosts still have it"))?;
+    }
     // Which volume had which device is of no use without the pool, and would be taken for that of another pool of this name.
     let shelf = pools.iter().find(|pool| pool.id == *name);
     if let Some(shelf) = shelf.and_then(|pool| pool.settings.get(SHELF)) {
@@ -126,6 +134,11 @@ fn remove(session: &Session, name: &PoolId, keep_copies: bool, call: &Call) -> R
 
 fn add(session: &Session, pool: PoolAdd, call: &Call) -> Result<PoolView> {
     let new = match &pool.directory {
+        Some(directory) if !pool.host.is_empty() => NewPool::new(
+            pool.name.clone(),
+            FILE,
+            elsewhere::settings(session, &pool, directory, call)?,
+        ),
         Some(directory) => NewPool::new(
             pool.name.clone(),
             FILE,
@@ -133,15 +146,23 @@ fn add(session: &Session, pool: PoolAdd, call: &Call) -> Result<PoolView> {
         ),
         None => NewPool::new(pool.name.clone(), BLOCK, device_settings(session, &pool, call)?),
     };
+    let before = session.remote_hosts()?;
+    let is_new = !session.control.pools()?.iter().any(|known| known.id == pool.name);
+    if is_new {
+        session.give_pool(&pool.host, &pool.name)?;
+    }
     if let (true, Some(directory)) = (pool.take_over, new.settings.get(DIRECTORY)) {
         ownership::take(session, &pool.name, Path::new(directory), call)?;
     }
-    match &pool.host {
-        Some(host) => session.give_pool(host, &pool.name)?,
-        None => session.agent.reach(pool.name),
+    match session.control.add_pool(call, &new) {
+        Ok(record) => Ok(view(session, &record, call)),
+        Err(e) => {
+            if is_new {
+                before.write(session.state.path())?;
+            }
+            Err(e.into())
+        }
     }
-    let record = session.control.add_pool(call, &new)?;
-    Ok(view(session, &record, call))
 }
 
 fn yes_or_no(yes: bool) -> String {
@@ -162,16 +183,22 @@ fn directory_settings(
 ) -> Result<BTreeMap<String, String>> {
     let directory = absolute(directory)?;
     let text = text(&directory)?;
-    let same = |other: &PoolRecord| other.settings.get(DIRECTORY) == Some(&text);
+    let remote = session.remote_hosts()?;
+    let same = |other: &PoolRecord| other.settings.get(DIRECTORY) == Some(&text) && !remote.have(&other.id);
     let pools = session.control.pools()?;
     if let Some(other) = pools.iter().find(|other| same(other) && other.id != pool.name) {
         bail!("{text} is pool {} already", other.id);
     }
     Places::of(session)?.refuse_pool(&directory, &pool.name)?;
+    Ok(file_settings(pool, text, is_mount_point(&directory)))
+}
+
+/// The settings of a pool in a directory, wherever that is.
+fn file_settings(pool: &PoolAdd, directory: String, is_mount_point: bool) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::from([
-        (DIRECTORY.to_owned(), text),
+        (DIRECTORY.to_owned(), directory),
         (ENCRYPTION.to_owned(), yes_or_no(!pool.no_encryption)),
-        (MOUNT_POINT.to_owned(), yes_or_no(is_mount_point(&directory))),
+        (MOUNT_POINT.to_owned(), yes_or_no(is_mount_point)),
         (SHARED.to_owned(), yes_or_no(pool.shared)),
         (DISCARD.to_owned(), yes_or_no(pool.discard)),
     ]);
@@ -181,7 +208,7 @@ fn directory_settings(
     if let Some(percent) = pool.promise {
         settings.insert(PROMISE.to_owned(), percent.to_string());
     }
-    Ok(settings)
+    settings
 }
 
 /// Asks this machine which devices these are: from then on they are known by their sizes and serial numbers.

@@ -7,6 +7,7 @@ use strongroom_types::{ByteSize, Call, DiskFormat, TemplateId};
 use crate::cli::{Output, Template};
 use crate::commands::{absolute, image_format};
 use crate::output::{print, table};
+use crate::places::Places;
 use crate::report::with_bar;
 use crate::session::Session;
 
@@ -46,6 +47,7 @@ pub(super) fn run(session: &Session, command: Template, output: Output, call: &C
             opaque,
         } => {
             let path = absolute(&file)?;
+            Places::of(session)?.refuse_source(&path)?;
             let format = image_format(&path, format, "--format")?;
             let mut new = NewTemplate::new(name, path, format);
             (new.largest, new.opaque) = (largest, opaque);

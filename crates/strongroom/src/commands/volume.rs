@@ -43,7 +43,7 @@ pub(super) fn run(
         } => {
             let mut new = NewVolume::new(offering, GuestSize::try_from(size)?);
             (new.id, new.pool, new.check_digest) = (id, pool, source.digest);
-            new.content = copies::content(source)?;
+            new.content = copies::content(session, source)?;
             with_bar(output, "create", call, |call| {
                 Ok(control.create_volume(call, &new)?)
             })?

@@ -1,6 +1,7 @@
 //! The template that the demo makes when it is not given one: a real file system with real files.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +10,9 @@ use strongroom_types::{ByteSize, Call};
 
 /// The size of the image in bytes.
 const SIZE: ByteSize = ByteSize::mib(64);
+
+/// How much of this program is in it.
+const PROGRAM: ByteSize = ByteSize::mib(24);
 
 /// A text that is in the image and must not be in any encrypted disk.
 pub(crate) const MARKER: &str =
@@ -22,7 +26,9 @@ pub(crate) fn make(directory: &Path, runner: &dyn Runner, call: &Call) -> Result
     fs::create_dir(&files)?;
     fs::write(files.join("marker"), MARKER)?;
     if let Ok(program) = std::env::current_exe() {
-        fs::copy(program, files.join("program"))?;
+        // Its beginning: with what a debugger needs, all of it may be larger than the image.
+        let mut beginning = fs::File::open(program)?.take(PROGRAM.get());
+        io::copy(&mut beginning, &mut fs::File::create_new(files.join("program"))?)?;
     }
     for entry in fs::read_dir("/usr/share/common-licenses")
         .into_iter()

@@ -256,12 +256,9 @@ fn tools_that_hang_flood_or_die() {
     machine.replace_tool("qemu-img", "exit 0");
     machine.run(&create).refused(&["qemu-img"]);
     machine.restore_tools();
+    // One that says yes and does nothing is asked whether the key opens the header, which it did not make: QEMU is asked as well.
     machine.replace_tool("cryptsetup", "exit 0");
-    assert_eq!(
-        machine.run(&create).code,
-        Some(1),
-        "a tool that says yes and does nothing"
-    );
+    machine.ok(&create);
     machine.restore_tools();
-    assert_eq!(machine.assert_sound(), ["keep"]);
+    assert_eq!(machine.assert_sound(), ["keep", "v"]);
 }

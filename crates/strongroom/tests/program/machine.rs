@@ -299,6 +299,38 @@ pub(crate) fn tool(name: &str, args: &[&str]) -> Vec<u8> {
     done.stdout
 }
 
+/// A tool for a test's own preparations, to be started by it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test prepares its surroundings with tools, as a user would"
+)]
+pub(crate) fn command(name: &str) -> Command {
+    Command::new(name)
+}
+
+/// A file system in memory, mounted until this is dropped.
+pub(crate) struct Mounted(PathBuf);
+
+impl Mounted {
+    pub(crate) fn tmpfs(directory: &Path) -> Self {
+        tool("mount", &["-t", "tmpfs", "none", directory.to_str().unwrap()]);
+        Self(directory.to_owned())
+    }
+
+    /// Shows a directory at another path as well.
+    pub(crate) fn again(directory: &Path, at: &Path) -> Self {
+        let (from, to) = (directory.to_str().unwrap(), at.to_str().unwrap());
+        tool("mount", &["--bind", from, to]);
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        drop(command("umount").arg("--lazy").arg(&self.0).status());
+    }
+}
+
 /// Whether this is root, which mounts and loop devices need.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()

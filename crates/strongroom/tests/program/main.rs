@@ -4,7 +4,10 @@
 mod bad_input;
 mod changed_images;
 mod copies;
+mod devices;
 mod faults;
+mod hosts;
+mod kept_copies;
 mod kills;
 mod leak;
 mod life;
@@ -12,3 +15,6 @@ mod machine;
 mod ownership;
 mod pool_check;
 mod remote;
+mod remote_kills;
+mod vm_kills;
+mod vms;

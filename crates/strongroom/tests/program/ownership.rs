@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::machine::{Machine, outcome, program};
+use crate::machine::{Machine, Mounted, is_root, outcome, program};
 
 /// The same machine, as another installation sees it.
 fn other(machine: &Machine, args: &[&str]) -> crate::machine::Outcome {
@@ -106,6 +106,99 @@ fn no_pool_lies_in_another_or_around_the_state_and_no_export_lies_in_either() {
         .refused(&["pool main"]);
     fs::remove_dir(inner).unwrap();
     assert_eq!(machine.assert_sound(), ["raw", "v"]);
+}
+
+#[test]
+fn a_bind_mount_of_a_pool_or_of_what_is_in_it_is_that_pool() {
+    assert!(is_root(), "bind mounts need root");
+    let machine = Machine::new();
+    let (inner, again) = (machine.pool().join("inner"), machine.path().join("again"));
+    fs::create_dir(&inner).unwrap();
+    fs::create_dir(&again).unwrap();
+    for directory in [machine.pool(), inner, machine.state()] {
+        let mounted = Mounted::again(&directory, &again);
+        machine
+            .run(&["pool", "add", "second", "--directory", again.to_str().unwrap()])
+            .refused(&["again lies in"]);
+        drop(mounted);
+    }
+    assert_eq!(machine.ok(&["pool", "list"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_file_of_the_state_directory_is_no_image() {
+    let machine = Machine::new();
+    let (database, link) = (machine.state().join("strongroom.db"), machine.path().join("link"));
+    std::os::unix::fs::symlink(&database, &link).unwrap();
+    for file in [database, link] {
+        let file = file.to_str().unwrap();
+        for args in [
+            &["template", "add", "t", "--file", file, "--format", "raw"][..],
+            &[
+                "volume",
+                "import",
+                "--offering",
+                "plain",
+                "--from",
+                file,
+                "--format",
+                "raw",
+            ],
+            &[
+                "volume",
+                "create",
+                "v",
+                "--offering",
+                "plain",
+                "--size",
+                "8M",
+                "--image",
+                file,
+                "--image-format",
+                "raw",
+            ],
+        ] {
+            machine
+                .run(args)
+                .refused(&["lies in the state directory", "name a file elsewhere"]);
+        }
+    }
+    assert_eq!((machine.count("templates"), machine.count("volumes")), (0, 0));
+}
+
+#[test]
+fn a_delete_waits_for_a_pool_that_another_installation_took_and_then_overwrites_the_keyslots() {
+    let machine = Machine::new();
+    machine.create("v", "secret", "1M");
+    let pool = machine.pool();
+    let add = ["pool", "add", "main", "--directory", pool.to_str().unwrap()];
+    other(&machine, &[&add[..], &["--take-over"]].concat()).json();
+    machine
+        .run(&["volume", "delete", "v"])
+        .refused(&["of another installation"]);
+    let kept = machine.path().join("kept");
+    fs::hard_link(pool.join(&machine.pool_files()[0]), &kept).unwrap();
+    let before = fs::read(&kept).unwrap();
+    machine.ok(&["pool", "take-over", "main"]);
+    let finished = machine.run(&["volume", "list"]);
+    assert!(
+        finished
+            .stderr
+            .contains("began to delete it; this is finished now"),
+        "{}",
+        finished.stderr
+    );
+    assert!(
+        !finished.stderr.contains("not overwritten"),
+        "{}",
+        finished.stderr
+    );
+    assert_eq!(machine.assert_sound(), Vec::<String>::new());
+    assert_ne!(
+        fs::read(&kept).unwrap(),
+        before,
+        "the keyslots are in another name of the file"
+    );
 }
 
 #[test]

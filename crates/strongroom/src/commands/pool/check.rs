@@ -105,6 +105,12 @@ fn admitted(session: &Session, asked: &PoolCheck) -> Result<PoolRecord> {
     let Some(record) = pools.find(|pool| pool.id == asked.name) else {
         bail!("there is no pool {}; `pool list` names them", asked.name);
     };
+    if session.remote_hosts()?.have(&record.id) {
+        bail!(
+            "pool {} is reached by hosts elsewhere, and the suite works with this machine's tools; check it there",
+            record.id
+        );
+    }
     if session.control.hosts()?.is_empty() {
         bail!("it is not known what this machine can do; run `host probe` first");
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use strongroom_control_plane::ControlPlaneError;
-use strongroom_endpoint_selector::{Endpoint, HostAnswer, MarkDirectory, OpenDirectory};
+use strongroom_endpoint_selector::{HostAnswer, MarkDirectory, OpenDirectory};
 use strongroom_types::{Call, PoolId};
 
 use crate::drivers::DIRECTORY;
@@ -29,9 +29,14 @@ pub(super) fn take_over(session: &Session, name: &PoolId, call: &Call) -> Result
 /// Marks a directory that is another installation's as this one's. One that is marked for no pool, or for one of another name, stays
 /// as it is.
 pub(super) fn take(session: &Session, name: &PoolId, directory: &Path, call: &Call) -> Result<()> {
-    let answer = session.agent.run(call, &OpenDirectory::new(directory).into())?;
+    let host = session.host_of(name)?;
+    let answer = host.run(call, &OpenDirectory::new(directory).into())?;
     let HostAnswer::Directory(facts) = answer else {
-        bail!("this machine does not say what {} is", directory.display());
+        bail!(
+            "host {} does not say what {} is",
+            host.host().id,
+            directory.display()
+        );
     };
     if facts.pool.as_ref() != Some(name) {
         return Ok(());
@@ -40,7 +45,7 @@ pub(super) fn take(session: &Session, name: &PoolId, directory: &Path, call: &Ca
     let mark = MarkDirectory::new(directory, name)
         .owner(Some(&own))
         .take_over(true);
-    session.agent.run(call, &mark.into())?;
+    host.run(call, &mark.into())?;
     if let Some(other) = facts.owner.filter(|owner| *owner != own) {
         tracing::warn!(pool = %name, directory = %directory.display(), %other, "taken over from another installation");
     }

@@ -27,12 +27,13 @@ struct ExchangeView {
 }
 
 /// What the command line says of a new disk's content.
-pub(super) fn content(source: Source) -> Result<NewContent> {
+pub(super) fn content(session: &Session, source: Source) -> Result<NewContent> {
     Ok(match (source.template, source.image) {
         (Some(template), _) if source.overlay => NewContent::Overlay(template),
         (Some(template), _) => NewContent::Template(template),
         (None, Some(image)) => {
             let path = absolute(&image)?;
+            Places::of(session)?.refuse_source(&path)?;
             let format = image_format(&path, source.image_format, "--image-format")?;
             let mut image = TemplateImage::new(path, format);
             image.opaque = source.opaque;
@@ -67,7 +68,7 @@ pub(super) fn run(
             lose_snapshots,
         } => {
             let check_digest = source.digest;
-            let content = content(source)?;
+            let content = content(session, source)?;
             if content == NewContent::Blank {
                 bail!("reinstall {id} from what? Say --template or --image");
             }
@@ -142,6 +143,7 @@ pub(super) fn run(
             digest,
         } => {
             let path = absolute(&from)?;
+            Places::of(session)?.refuse_source(&path)?;
             let format = image_format(&path, format, "--format")?;
             let mut new = NewImport::new(offering, path, format);
             (new.id, new.pool, new.key, new.opaque) = (id, pool, key, opaque);
