@@ -336,6 +336,8 @@ fn two_pieces_of_work_on_one_machine_or_its_volumes_at_once_are_refused() {
         None
     });
     std::thread::scope(|scope| {
+        // Let go of also when an assertion fails.
+        let release = hold.0;
         let starting = scope.spawn(|| control.start_vm(&Call::new(), &vm(), None).unwrap());
         begun.1.recv().unwrap();
         let refused = control
@@ -347,7 +349,7 @@ fn two_pieces_of_work_on_one_machine_or_its_volumes_at_once_are_refused() {
         );
         let refused = control.verify_volume(&Call::new(), &id("root")).unwrap_err();
         assert!(matches!(refused, ControlPlaneError::Busy { .. }), "{refused}");
-        hold.0.send(()).unwrap();
+        release.send(()).unwrap();
         assert_eq!(starting.join().unwrap().status, VmStatus::Running);
     });
 }
