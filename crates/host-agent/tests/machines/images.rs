@@ -1,14 +1,13 @@
 //! New images under a running guest: overlays, copies, backups.
 
 use std::path::Path;
-use std::time::Duration;
 
 use strongroom_endpoint_selector::{
     BackUpVmDisks, CopyVmDisk, DiskContent, Endpoint, ErrorKind, FlattenVmDisk, HostAnswer, MergeVmDisk,
     RestoreVm, ResumeVm, SaveVm, SnapshotVmDisks, SourceImage, VerifyDisk, VmBackup,
 };
 use strongroom_lab::{Console, find_in};
-use strongroom_types::{Call, EncryptionFormat};
+use strongroom_types::{Call, Cancellation, EncryptionFormat};
 
 use crate::devices::Loop;
 use crate::world::{MIB, QCOW2, RAW, Volume, World, refused, size};
@@ -200,9 +199,18 @@ fn a_copy_is_never_plain_and_one_that_is_not_waited_for_leaves_nothing() {
         &["plain"],
     );
     let copy = world.future("copy.qcow2", &root);
-    let hurried = Call::new().with_timeout(Duration::from_millis(900));
+    let stopped = Cancellation::new();
+    let call = Call::new().with_cancellation(stopped.clone());
     let command = CopyVmDisk::new(&world.vm, copy.for_guest()).into();
-    refused(world.agent.run(&hurried, &command), ErrorKind::Deadline, &[]);
+    let answer = std::thread::scope(|scope| {
+        let copying = scope.spawn(|| world.agent.run(&call, &command));
+        while !there(copy.path()) && !copying.is_finished() {
+            std::thread::yield_now();
+        }
+        stopped.cancel();
+        copying.join().unwrap()
+    });
+    refused(answer, ErrorKind::Cancelled, &[]);
     assert_eq!(world.inspect(), before);
     assert!(!there(copy.path()));
     world.no_secrets();
