@@ -14,7 +14,7 @@ use strongroom_host_agent::{HostAgent, ToolPaths};
 use strongroom_types::{Call, DiskFormat, PoolId};
 
 use crate::bench::{Bench, pattern, raw, size, tool};
-use crate::full_disk::Small;
+use crate::full_disk::{Small, remount};
 use crate::hook::Hook;
 
 #[track_caller]
@@ -27,14 +27,6 @@ fn directory<'a>(bench: &Bench, command: impl Into<HostCommand<'a>>) -> Director
 
 fn pool(id: &str) -> PoolId {
     id.parse().unwrap()
-}
-
-fn remount(small: &Small, how: &str) {
-    let done = tool(
-        "mount",
-        &["-o", &format!("remount,{how}"), small.0.to_str().unwrap()],
-    );
-    assert_eq!(done.code, 0, "{}", done.message());
 }
 
 #[test]
@@ -55,7 +47,7 @@ fn a_directory_says_how_its_file_system_is_mounted_and_what_can_be_done_there() 
     assert!(mount.options.contains(&"rw".to_owned()), "{mount:?}");
     assert_eq!(small.names(), ["lost+found"], "nothing is left of the trial");
 
-    remount(&small, "ro");
+    remount(&small.0, "ro");
     let facts = directory(&bench, OpenDirectory::new(&small.0));
     assert!(!facts.writable);
     assert_eq!((facts.locking, facts.clock_skew), (Locking::Unknown, None));
@@ -302,21 +294,11 @@ fn a_file_system_that_becomes_read_only_in_the_middle_leaves_no_disk_and_takes_o
     let bench = Bench::new();
     let small = Small::ext4(&bench);
     let (path, point) = (small.0.join("disk"), small.0.clone());
-    let happens = move || {
-        // A child that another test is about to start may have a file there open for a moment.
-        let begun = Instant::now();
-        loop {
-            let done = tool("mount", &["-o", "remount,ro", point.to_str().unwrap()]);
-            if done.code == 0 {
-                break;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(60), "{}", done.message());
-        }
-    };
+    let happens = move || remount(&point, "ro");
     while_making(&bench, &path, happens, |failed| {
         assert_eq!(failed.kind(), ErrorKind::PermissionDenied, "{failed}");
         assert!(!path.exists());
-        remount(&small, "rw");
+        remount(&small.0, "rw");
         fs::remove_dir(small.0.join("lost+found")).unwrap_or_default();
         sweep_all(&bench, &small.0);
     });

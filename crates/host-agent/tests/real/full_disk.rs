@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use strongroom_endpoint_selector::{
     BackUpHeader, CreateDisk, Disk, DiskContent, DiskLocation, EraseKeyslots, ErrorKind, GrowDisk,
@@ -52,6 +53,20 @@ impl Drop for Small {
     fn drop(&mut self) {
         // Lazily: for a moment, a child that another test starts may hold what this process has open here.
         tool("umount", &["--lazy", self.0.to_str().unwrap()]);
+    }
+}
+
+/// Again and again while it is busy: a child that another test starts may for a moment hold a file that this process has open there.
+#[track_caller]
+pub(crate) fn remount(point: &Path, how: &str) {
+    let options = format!("remount,{how}");
+    let begun = Instant::now();
+    loop {
+        let done = tool("mount", &["-o", &options, point.to_str().unwrap()]);
+        if done.code == 0 {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", done.message());
     }
 }
 
@@ -253,8 +268,7 @@ fn a_read_only_file_system_is_said_to_be_one() {
         bench.luks(),
         DiskContent::Blank,
     ));
-    let remounted = tool("mount", &["-o", "remount,ro", small.0.to_str().unwrap()]);
-    assert_eq!(remounted.code, 0, "{}", remounted.message());
+    remount(&small.0, "ro");
     let location = DiskLocation::File(path);
     let disk = Disk::new(&location, DiskFormat::Raw, bench.luks());
     let other = small.0.join("other");

@@ -1,12 +1,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use strongroom_endpoint_selector::{
     CompareContent, ContentDigest, DigestContent, Disk, DiskLocation, Endpoint, HostAnswer, HostCommand,
     Protection, RegisteredEndpoints, ReplaceContent, Sameness, SourceImage,
 };
-use strongroom_exec::{CommandSpec, Program, Runner, SystemRunner, Watch};
+use strongroom_exec::{CommandSpec, Completed, Program, Runner, SystemRunner, Watch};
 use strongroom_host_agent::{HostAgent, ToolPaths};
 use strongroom_pool_file::FilePoolConfig;
 use strongroom_storage_pool::{Attachment, PoolDriver, VolumeKey};
@@ -212,21 +213,39 @@ impl Mount {
     }
 
     pub(crate) fn read_only(&self) {
-        run("mount", &["-o", "remount,ro", self.0.to_str().unwrap()]);
+        while_busy("mount", &["-o", "remount,ro", self.0.to_str().unwrap()]);
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        run("umount", &[self.0.to_str().unwrap()]);
+        while_busy("umount", &[self.0.to_str().unwrap()]);
     }
 }
 
 #[track_caller]
 fn run(tool: &str, args: &[&str]) {
+    let done = output(tool, args);
+    assert_eq!(done.code, 0, "{tool} {args:?} (run the tests as root): {done:?}");
+}
+
+/// Again and again: a child that another test starts may for a moment hold a file that this process has open there.
+#[track_caller]
+fn while_busy(tool: &str, args: &[&str]) {
+    let begun = Instant::now();
+    loop {
+        let done = output(tool, args);
+        if done.code == 0 {
+            return;
+        }
+        let waited = begun.elapsed();
+        assert!(waited < Duration::from_secs(60), "{tool} {args:?}: {done:?}");
+    }
+}
+
+fn output(tool: &str, args: &[&str]) -> Completed {
     let program =
         Program::find(tool).unwrap_or_else(|e| panic!("{e}; it is in Debian's packages mount and e2fsprogs"));
     let command = CommandSpec::new(program).args(args);
-    let done = SystemRunner::new().run(&command, &Watch::nobody()).unwrap();
-    assert_eq!(done.code, 0, "{tool} {args:?} (run the tests as root): {done:?}");
+    SystemRunner::new().run(&command, &Watch::nobody()).unwrap()
 }
