@@ -1,13 +1,11 @@
-use strongroom_storage_pool::{
-    CloneKey, CloneKind, CloneVolume, CreateVolume, PoolDriver, Volume, VolumeContent,
-};
+use strongroom_storage_pool::{CloneKey, CloneKind, CloneVolume, PoolDriver, Volume, VolumeContent};
 use strongroom_types::{Call, PoolId, VolumeId};
 
 use crate::digest::same;
 use crate::host_work::capability;
 use crate::job::Work;
 use crate::key::Key;
-use crate::making::Plan;
+use crate::making::{Plan, new_disk};
 use crate::placement::{Candidate, Filling, Wish};
 use crate::{ControlPlane, ControlPlaneError, VolumeRecord, pool, volume_table};
 
@@ -177,16 +175,8 @@ impl ControlPlane {
         let endpoint = self.host_that([&source.pool, &record.pool], abilities, &action)?;
         let only = self.only(endpoint.as_ref());
         self.attached(call, source, endpoint.as_ref(), |at| {
-            let request = CreateVolume::new(
-                &record.disk,
-                record.guest,
-                record.format,
-                key.for_driver(),
-                VolumeContent::Copy(at.disk(&source_key)),
-            );
-            driver
-                .create(&only.context(call), &request)
-                .map_err(pool::failed(&record.pool, action.clone()))
+            let content = VolumeContent::Copy(at.disk(&source_key));
+            new_disk(&only.context(call), driver, record, key, content, &action)
         })
     }
 

@@ -1,14 +1,14 @@
 use strongroom_passphrase_store::SealedRecord;
-use strongroom_storage_pool::{CreateVolume, ErrorKind};
+use strongroom_storage_pool::ErrorKind;
 use strongroom_types::{Call, GuestSize, OfferingId, PoolId, VolumeId};
 
 use crate::job::Work;
-use crate::making::Plan;
+use crate::making::{Plan, new_disk};
 use crate::placement::{Candidate, Wish};
 use crate::source::Source;
 use crate::{
     ControlPlane, ControlPlaneError, JobKind, NewContent, OfferingRecord, PoolRefusal, VolumeRecord,
-    VolumeState, offering, pool, volume_table,
+    VolumeState, offering, volume_table,
 };
 
 /// A volume that is to be made.
@@ -164,17 +164,9 @@ impl ControlPlane {
             &plan,
             |key| {
                 self.fill(call, record, source, |content| {
-                    let request = CreateVolume::new(
-                        &record.disk,
-                        record.guest,
-                        record.format,
-                        key.for_driver(),
-                        content,
-                    );
-                    candidate
-                        .driver
-                        .create(&self.context(call), &request)
-                        .map_err(pool::failed(&record.pool, format!("create volume {id}")))
+                    let driver = candidate.driver.as_ref();
+                    let action = format!("create volume {id}");
+                    new_disk(&self.context(call), driver, record, key, content, action)
                 })
             },
             |job, made| {

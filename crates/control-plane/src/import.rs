@@ -5,7 +5,7 @@ use strongroom_endpoint_selector::{
     Disk, DiskFacts, DiskLocation, Endpoint, ErrorKind, HostAnswer, InspectDisk, Protection, SourceImage,
 };
 use strongroom_secret::Passphrase;
-use strongroom_storage_pool::{CreateVolume, Template, VolumeContent};
+use strongroom_storage_pool::{Template, VolumeContent};
 use strongroom_types::{
     Call, Capability, DiskFormat, EncryptionFormat, GuestSize, OfferingId, PoolId, VolumeId,
 };
@@ -15,9 +15,9 @@ use crate::digest::{digest_of, same};
 use crate::host_work::{capability, odd_answer, run};
 use crate::image::refuse_claims;
 use crate::job::Work;
-use crate::making::Plan;
+use crate::making::{Plan, new_disk};
 use crate::placement::{Candidate, Filling, Wish};
-use crate::{ControlPlane, ControlPlaneError, OfferingRecord, VolumeRecord, pool, volume_table};
+use crate::{ControlPlane, ControlPlaneError, OfferingRecord, VolumeRecord, volume_table};
 
 /// An image file that is to become a volume. Somebody untrusted may have made it.
 #[non_exhaustive]
@@ -143,12 +143,8 @@ impl ControlPlane {
             call,
             &plan,
             |key| {
-                let request =
-                    CreateVolume::new(&record.disk, guest, record.format, key.for_driver(), content);
-                candidate
-                    .driver
-                    .create(&only.context(call), &request)
-                    .map_err(pool::failed(&record.pool, action.clone()))
+                let driver = candidate.driver.as_ref();
+                new_disk(&only.context(call), driver, record, key, content, &action)
             },
             |job, made| {
                 if new.check_digest {

@@ -1,7 +1,9 @@
 //! Making a volume, whatever it is to hold: written down first, undone when it fails.
 
 use strongroom_passphrase_store::SealedRecord;
-use strongroom_storage_pool::{ErrorKind, PoolDriver, PoolError, Volume};
+use strongroom_storage_pool::{
+    CreateVolume, ErrorKind, OpContext, PoolDriver, PoolError, Volume, VolumeContent,
+};
 use strongroom_types::{Call, TemplateId};
 
 use crate::job::{Job, Work};
@@ -23,6 +25,22 @@ pub(crate) struct Plan<'a> {
     pub(crate) copies: bool,
     /// Where the record says that it lies on a template: whether it may stand alone all the same.
     pub(crate) may_stand_alone: bool,
+}
+
+/// Has the driver make the disk that a record describes.
+pub(crate) fn new_disk(
+    cx: &OpContext<'_>,
+    driver: &dyn PoolDriver,
+    record: &VolumeRecord,
+    key: &Key,
+    content: VolumeContent<'_>,
+    action: impl Into<String>,
+) -> Result<Volume, ControlPlaneError> {
+    let key = key.for_driver();
+    let request = CreateVolume::new(&record.disk, record.guest, record.format, key, content);
+    driver
+        .create(cx, &request)
+        .map_err(pool::failed(&record.pool, action.into()))
 }
 
 /// Whether what stands in the way was there before: it is somebody else's and stays.

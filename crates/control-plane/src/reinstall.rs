@@ -1,11 +1,10 @@
-use strongroom_storage_pool::CreateVolume;
 use strongroom_types::{Call, VolumeId};
 
 use crate::job::Work;
-use crate::making::Plan;
+use crate::making::{Plan, new_disk};
 use crate::placement::Wish;
 use crate::verify::verify_disk;
-use crate::{ControlPlane, ControlPlaneError, Exchanged, NewContent, VolumeRecord, pool};
+use crate::{ControlPlane, ControlPlaneError, Exchanged, NewContent, VolumeRecord};
 
 /// A volume that is to begin anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,20 +81,9 @@ impl ControlPlane {
             &plan,
             |key| {
                 self.fill(call, record, &source, |content| {
-                    let request = CreateVolume::new(
-                        &record.disk,
-                        record.guest,
-                        record.format,
-                        key.for_driver(),
-                        content,
-                    );
-                    candidate
-                        .driver
-                        .create(&self.context(call), &request)
-                        .map_err(pool::failed(
-                            &record.pool,
-                            format!("make a new disk for volume {}", volume.id),
-                        ))
+                    let driver = candidate.driver.as_ref();
+                    let action = format!("make a new disk for volume {}", volume.id);
+                    new_disk(&self.context(call), driver, record, key, content, action)
                 })
             },
             |job, made| {
