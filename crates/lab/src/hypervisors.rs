@@ -10,7 +10,7 @@ mod namespaces;
 mod place;
 mod process;
 mod search;
-mod tools;
+pub(crate) mod tools;
 
 pub use capture::{Capture, Captured};
 pub use console::{Answer, Console};

@@ -9,6 +9,7 @@ mod hypervisors;
 mod inside;
 mod kernel;
 mod libraries;
+mod loop_device;
 mod nfs;
 mod root;
 mod verdict;
@@ -20,4 +21,5 @@ pub use hypervisors::{
     find_in,
 };
 pub use inside::{disk, in_guest, is_guest};
+pub use loop_device::LoopDevice;
 pub use nfs::{Access, Export, NfsError, NfsMount, NfsServer};

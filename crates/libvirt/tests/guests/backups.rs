@@ -1,14 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom_lab::find_in;
+use strongroom_lab::{LoopDevice, find_in};
 use strongroom_libvirt::{
     Backup, BlockCopy, Checkpoint, DiskBackup, Image, LibvirtError, Machine, Refusal, Source,
 };
 use strongroom_types::{Call, Cancellation, CheckpointId, DiskFormat, Interrupted};
 
 use crate::content::{content, fill, holds_encrypted, lacks};
-use crate::world::{LoopDevice, Volume, World, disk};
+use crate::world::{Volume, World, disk};
 use crate::writer::Writer;
 
 fn to(target: &str, volume: &Volume) -> DiskBackup {
@@ -51,9 +51,9 @@ fn a_full_and_an_incremental_backup_lie_under_keys_of_their_own_and_a_killed_qem
     let full = world.volume("full", DiskFormat::Qcow2);
     let changes = world.overlay("changes", &full);
     let mut raw = world.volume("raw", DiskFormat::Raw);
-    let device = LoopDevice::new(&raw.file);
+    let device = LoopDevice::on(&raw.file).unwrap();
     raw.image = Image::encrypted(
-        Source::Block(device.path.clone()),
+        Source::Block(device.path().to_owned()),
         DiskFormat::Raw,
         raw.secret.uuid(),
     );
@@ -78,7 +78,7 @@ fn a_full_and_an_incremental_backup_lie_under_keys_of_their_own_and_a_killed_qem
     // The raw one on its own: it cannot remember, and a block device takes it.
     backed_up(&world, &Backup::full([to("vdb", &raw)]), &[&raw]);
     assert!(
-        std::fs::read(&device.path)
+        std::fs::read(device.path())
             .unwrap()
             .starts_with(b"LUKS\xba\xbe\0\x01")
     );

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
-use strongroom_lab::find_in;
+use strongroom_lab::{LoopDevice, find_in};
 use strongroom_libvirt::{BlockCopy, DiskWork, Image, LibvirtError, MachineState, Refusal, Source};
 use strongroom_types::{Call, Cancellation, DiskFormat, Interrupted};
 
 use crate::content::{fill, holds_encrypted, lacks};
 use crate::snapshots::{live, overlay};
-use crate::world::{LoopDevice, Volume, World, disk, run_words};
+use crate::world::{Volume, World, disk, run_words};
 use crate::writer::{CANARY, Writer};
 
 fn copy(target: &str, to: &Image) -> BlockCopy {
@@ -25,8 +25,8 @@ fn plain(world: &World, name: &str, size: &str) -> Image {
 }
 
 fn on_device(volume: &mut Volume) -> LoopDevice {
-    let device = LoopDevice::new(&volume.file);
-    let source = Source::Block(device.path.clone());
+    let device = LoopDevice::on(&volume.file).unwrap();
+    let source = Source::Block(device.path().to_owned());
     volume.image = Image::encrypted(source, volume.image.format(), volume.secret.uuid());
     device
 }
@@ -76,7 +76,7 @@ fn a_disk_moves_from_clear_to_encrypted_to_another_key_to_a_block_device_while_t
     lacks(&[&a], "AFTER-COPY-1");
     lacks(&[&b], "AFTER-COPY-2");
     assert_eq!(find_in([&old_file], "AFTER-COPY").unwrap(), []);
-    let header = std::fs::read(&device.path).unwrap();
+    let header = std::fs::read(device.path()).unwrap();
     assert!(header.starts_with(b"LUKS\xba\xbe\0\x01"));
     writer.finish(&mut guest);
 

@@ -1,8 +1,9 @@
+use strongroom_lab::LoopDevice;
 use strongroom_libvirt::{Image, LibvirtError, Refusal, Source};
 use strongroom_types::DiskFormat;
 
 use crate::content::holds_encrypted;
-use crate::world::{LoopDevice, World, disk, run_words};
+use crate::world::{World, run_words};
 use crate::writer::{CANARY, Writer};
 
 const MIB: u64 = 1 << 20;
@@ -16,24 +17,13 @@ fn a_disk_grows_to_exactly_what_was_asked_while_the_guest_writes() {
         world.volume("b", DiskFormat::Raw),
     );
     let mut c = world.volume("c", DiskFormat::Raw);
-    let device = LoopDevice::new(&c.file);
+    let device = LoopDevice::on(&c.file).unwrap();
     c.image = Image::encrypted(
-        Source::Block(device.path.clone()),
+        Source::Block(device.path().to_owned()),
         DiskFormat::Raw,
         c.secret.uuid(),
     );
-    for volume in [&a, &b, &c] {
-        world.load(volume);
-    }
-    let disks = [
-        disk("vda", &a.image),
-        disk("vdb", &b.image),
-        disk("vdc", &c.image),
-    ];
-    world.start(&world.domain("vm", disks), false);
-    for volume in [&a, &b, &c] {
-        world.unload(volume);
-    }
+    world.run_on([("vda", &a), ("vdb", &b), ("vdc", &c)]);
     let machine = world.machine("vm");
     let mut guest = world.console("vm");
     let target = |name: &str| name.parse().unwrap();
@@ -56,7 +46,7 @@ fn a_disk_grows_to_exactly_what_was_asked_while_the_guest_writes() {
     let lengthen = |payload: u64| {
         let file = std::fs::OpenOptions::new().write(true).open(&c.file).unwrap();
         file.set_len(payload * MIB + 4040 * 512).unwrap();
-        run_words("losetup", &["--set-capacity", device.path.to_str().unwrap()]);
+        run_words("losetup", &["--set-capacity", device.path().to_str().unwrap()]);
     };
     lengthen(80);
     let refused = machine.grow_disk(&call, &target("vdc"), 72 * MIB).unwrap_err();

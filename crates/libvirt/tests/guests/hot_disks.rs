@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use strongroom_lab::find_in;
+use strongroom_lab::{LoopDevice, find_in};
 use strongroom_libvirt::{Boot, Image, LibvirtError, MachineState, Source};
 use strongroom_types::{Call, DiskFormat};
 
-use crate::world::{LoopDevice, World, disk};
+use crate::world::{World, disk};
 
 #[test]
 fn an_encrypted_disk_comes_and_goes_while_the_guest_runs() {
@@ -14,9 +14,7 @@ fn an_encrypted_disk_comes_and_goes_while_the_guest_runs() {
         world.volume("a", DiskFormat::Qcow2),
         world.volume("b", DiskFormat::Raw),
     );
-    world.load(&a);
-    world.start(&world.domain("vm", [disk("vda", &a.image)]), false);
-    world.unload(&a);
+    world.run_on([("vda", &a)]);
     let machine = world.machine("vm");
     let mut guest = world.console("vm");
     let before = (
@@ -115,9 +113,9 @@ fn a_raw_luks_volume_on_a_block_device_is_as_long_as_its_payload() {
     world.load(&a);
     world.load(&b);
     world.start(&world.domain("vm", [disk("vda", &a.image)]), true);
-    let device = LoopDevice::new(&b.file);
+    let device = LoopDevice::on(&b.file).unwrap();
     let image = Image::encrypted(
-        Source::Block(device.path.clone()),
+        Source::Block(device.path().to_owned()),
         DiskFormat::Raw,
         b.secret.uuid(),
     );
@@ -129,7 +127,7 @@ fn a_raw_luks_volume_on_a_block_device_is_as_long_as_its_payload() {
     let live = machine.describe(&call).unwrap();
     assert_eq!(
         live.disks[1].image.source,
-        Some(Source::Block(device.path.clone()))
+        Some(Source::Block(device.path().to_owned()))
     );
     let info = machine.block_info(&call, &"vdb".parse().unwrap()).unwrap();
     // What qemu-img puts before the payload of a LUKS1 volume.

@@ -46,13 +46,7 @@ fn a_qcow2_gets_another_passphrase_twice_while_the_guest_writes_and_raw_luks_is_
         world.volume("a", DiskFormat::Qcow2),
         world.volume("b", DiskFormat::Raw),
     );
-    world.load(&a);
-    world.load(&b);
-    world.start(
-        &world.domain("vm", [disk("vda", &a.image), disk("vdb", &b.image)]),
-        false,
-    );
-    world.unload(&a);
+    world.run_on([("vda", &a), ("vdb", &b)]);
     let machine = world.machine("vm");
     let mut guest = world.console("vm");
     guest.write_canary("vda", 10, "BEFORE").unwrap();

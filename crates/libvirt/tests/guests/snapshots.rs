@@ -31,18 +31,7 @@ fn two_disks_are_frozen_at_one_instant_go_on_encrypted_and_are_merged_back() {
     );
     let c = world.volume("c", DiskFormat::Qcow2);
     let (over_a, over_b) = (world.overlay("over-a", &a), world.overlay("over-b", &b));
-    for volume in [&a, &b, &c] {
-        world.load(volume);
-    }
-    let disks = [
-        disk("vda", &a.image),
-        disk("vdb", &b.image),
-        disk("vdc", &c.image),
-    ];
-    world.start(&world.domain("vm", disks), false);
-    for volume in [&a, &b, &c] {
-        world.unload(volume);
-    }
+    world.run_on([("vda", &a), ("vdb", &b), ("vdc", &c)]);
     let machine = world.machine("vm");
     let mut guest = world.console("vm");
     for name in ["vda", "vdb"] {

@@ -12,14 +12,7 @@ fn what_a_guest_writes_is_ciphertext_on_qcow2_and_raw_luks_and_it_reads_it_back(
         world.volume("a", DiskFormat::Qcow2),
         world.volume("b", DiskFormat::Raw),
     );
-    world.load(&a);
-    world.load(&b);
-    world.start(
-        &world.domain("vm", [disk("vda", &a.image), disk("vdb", &b.image)]),
-        false,
-    );
-    world.unload(&a);
-    world.unload(&b);
+    world.run_on([("vda", &a), ("vdb", &b)]);
     assert_eq!(world.connection.secrets(&call).unwrap(), []);
 
     let machine = world.machine("vm");

@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use strongroom_exec::fake::RecordingRunner;
@@ -144,6 +144,18 @@ impl World {
         }
     }
 
+    /// Starts a guest that runs on these disks, whose keys libvirt has only meanwhile.
+    pub(crate) fn run_on<const N: usize>(&self, disks: [(&str, &Volume); N]) {
+        for (_, volume) in disks {
+            self.load(volume);
+        }
+        let given = disks.map(|(target, volume)| disk(target, &volume.image));
+        self.start(&self.domain("vm", given), false);
+        for (_, volume) in disks {
+            self.unload(volume);
+        }
+    }
+
     /// Every command of this name was given these words as well.
     pub(crate) fn always_said(&self, action: &str, words: &[&str]) {
         let lines = self.runner.lines();
@@ -187,25 +199,4 @@ pub(crate) fn run(command: &CommandSpec<'_>) -> Completed {
 
 pub(crate) fn run_words(program: &str, words: &[&str]) -> Completed {
     run(&CommandSpec::new(Program::find(program).unwrap()).args(words.iter().copied()))
-}
-
-/// A loop device on a file, as long as this lives.
-pub(crate) struct LoopDevice {
-    pub(crate) path: PathBuf,
-}
-
-impl LoopDevice {
-    pub(crate) fn new(file: &Path) -> Self {
-        let done = run_words("losetup", &["--find", "--show", file.to_str().unwrap()]);
-        let path = String::from_utf8(done.stdout).unwrap();
-        Self {
-            path: path.trim().into(),
-        }
-    }
-}
-
-impl Drop for LoopDevice {
-    fn drop(&mut self) {
-        run_words("losetup", &["--detach", self.path.to_str().unwrap()]);
-    }
 }

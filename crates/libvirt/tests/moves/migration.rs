@@ -1,12 +1,12 @@
 use std::fs::File;
 
 use strongroom_exec::{CommandSpec, Program};
-use strongroom_lab::{Hypervisors, LINK, LabPlan, find_in};
+use strongroom_lab::{Hypervisors, LINK, LabPlan, LoopDevice, find_in};
 use strongroom_libvirt::{Arrival, Image, LibvirtError, MigratedDisks, Migration, Refusal, Source};
 use strongroom_secret::{Passphrase, SecretFile};
 use strongroom_types::{ByteSize, Call, DiskFormat};
 
-use crate::place::{Host, LoopDevice, Volume, create, run, virsh};
+use crate::place::{Host, Volume, create, run, virsh};
 
 pub(crate) fn arrival(target: &str, volume: &Volume) -> Arrival {
     Arrival::new(target.parse().unwrap(), volume.image.clone())
@@ -97,9 +97,14 @@ fn a_guest_moves_with_its_disks_into_images_with_other_keys_inside_tls() {
     let device = |host: &Host<'_>, name: &str| {
         let file = host.lab.outside(&host.lab.local().join(name));
         File::create(&file).unwrap().set_len(length).unwrap();
-        let (device, key) = (LoopDevice::new(&file), Passphrase::generate().unwrap());
-        create(&device.path, DiskFormat::Raw, &key, length - (4040 << 9), &[]);
-        let volume = Volume::new(Source::Block(device.path.clone()), DiskFormat::Raw, key, file);
+        let (device, key) = (LoopDevice::on(&file).unwrap(), Passphrase::generate().unwrap());
+        create(device.path(), DiskFormat::Raw, &key, length - (4040 << 9), &[]);
+        let volume = Volume::new(
+            Source::Block(device.path().to_owned()),
+            DiskFormat::Raw,
+            key,
+            file,
+        );
         (device, volume)
     };
     let (a, (_b_device, b)) = (h1.volume("a", DiskFormat::Qcow2), device(&h1, "b"));

@@ -188,10 +188,6 @@ pub(crate) fn run(command: &CommandSpec<'_>) -> Completed {
     done
 }
 
-pub(crate) fn run_words(program: &str, words: &[&str]) -> Completed {
-    run(&CommandSpec::new(Program::find(program).unwrap()).args(words.iter().copied()))
-}
-
 /// Looks again and again until it is so.
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let begun = Instant::now();
@@ -206,27 +202,6 @@ pub(crate) fn virsh(host: &Hypervisor, words: &[&str]) -> String {
     let done = host.virsh(words.iter().copied()).unwrap();
     assert_eq!(done.code, 0, "{words:?}: {}\n{}", done.message(), host.logs());
     String::from_utf8(done.stdout).unwrap()
-}
-
-/// A loop device on a file, as long as this lives.
-pub(crate) struct LoopDevice {
-    pub(crate) path: PathBuf,
-}
-
-impl LoopDevice {
-    pub(crate) fn new(file: &Path) -> Self {
-        let done = run_words("losetup", &["--find", "--show", file.to_str().unwrap()]);
-        let path = String::from_utf8(done.stdout).unwrap();
-        Self {
-            path: path.trim().into(),
-        }
-    }
-}
-
-impl Drop for LoopDevice {
-    fn drop(&mut self) {
-        run_words("losetup", &["--detach", self.path.to_str().unwrap()]);
-    }
 }
 
 /// What is on this machine of an open memory file: loop devices, mounts, processes that have its path.
