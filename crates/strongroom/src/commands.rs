@@ -35,7 +35,7 @@ pub(crate) fn run(cli: Cli, cancellation: Cancellation) -> Result<()> {
         return demo::run(demo, cli.state, cli.output, (tools, cli.hypervisor), &call);
     }
     match &cli.command {
-        Command::Agent(command) => return agent::serve(command, tools, cli.output, &call),
+        Command::Agent(command) => return agent::serve(command, (tools, cli.hypervisor), cli.output, &call),
         Command::Certificates(command) => return agent::certificates(command, cli.output),
         _ => {}
     }

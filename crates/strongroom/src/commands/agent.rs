@@ -3,7 +3,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use strongroom_exec::SystemRunner;
-use strongroom_host_agent::{HostAgent, ToolPaths};
+use strongroom_host_agent::{HostAgent, HypervisorUri, ToolPaths};
 use strongroom_remote_endpoint::{AgentServer, Authority, Identity, Role, Validity};
 use strongroom_types::{Call, HostId};
 
@@ -18,7 +18,12 @@ struct Listening {
 }
 
 /// Serves this machine's agent until the call is cancelled.
-pub(super) fn serve(agent: &Agent, tools: ToolPaths, output: Output, call: &Call) -> Result<()> {
+pub(super) fn serve(
+    agent: &Agent,
+    (tools, hypervisor): (ToolPaths, HypervisorUri),
+    output: Output,
+    call: &Call,
+) -> Result<()> {
     let identity = Identity::load(&agent.certificates)
         .with_context(|| format!("cannot use the certificates in {}", agent.certificates.display()))?;
     let Role::Agent(host) = identity.role() else {
@@ -28,7 +33,8 @@ pub(super) fn serve(agent: &Agent, tools: ToolPaths, output: Output, call: &Call
             identity.role()
         );
     };
-    let endpoint = HostAgent::new(host.clone(), tools, Arc::new(SystemRunner::new()));
+    let endpoint =
+        HostAgent::new(host.clone(), tools, Arc::new(SystemRunner::new())).with_hypervisor(hypervisor);
     let facts = endpoint.probe(call, &super::absolute(&agent.scratch)?)?;
     let server = AgentServer::bind(&agent.listen, &identity, Arc::new(endpoint))?;
     let listening = Listening {

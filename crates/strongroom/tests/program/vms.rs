@@ -6,7 +6,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use strongroom_lab::Hypervisors;
 
-use crate::machine::{Machine, Outcome, outcome};
+use crate::machine::{Machine, Outcome, outcome, program};
+use crate::remote::{Agent, add, certificates, pool_on};
 
 /// A machine whose virtual machines are those of a libvirt in the lab.
 pub(crate) struct Hosted {
@@ -306,4 +307,31 @@ fn an_overlay_is_flattened_under_its_guest_until_nothing_reads_from_the_template
     hosted.ok(&[&copy[..], &["--image", template.to_str().unwrap()]].concat());
     let content = hosted.ok(&["volume", "verify", "copy", "--digest"])["sha256"].clone();
     assert_eq!(digest(&hosted), content);
+}
+
+#[test]
+fn a_machine_runs_on_a_host_elsewhere() {
+    let hosted = Hosted::new();
+    let machine = &hosted.machine;
+    let (agent, control) = certificates(&machine.path().join("certificates"));
+    let mut there = program();
+    there.env("STRONGROOM_HYPERVISOR", hosted.lab.first().uri());
+    let running = Agent::started(there, &agent, machine.path(), "127.0.0.1:0");
+    add(machine, &running, &control).json();
+    pool_on(machine, "main", &["far"]).json();
+    machine.ok(&["offering", "create", "secret", "--encrypt"]);
+    machine.create("root", "secret", "8M");
+    machine.ok(&["vm", "create", "guest", "--memory", "128M", "--disk", "root"]);
+
+    let started = machine.ok(&["vm", "start", "guest"]);
+    assert_eq!(
+        (&started["state"], &started["host"]),
+        (&json!("running"), &json!("far"))
+    );
+    assert_eq!(started["guest"]["disks"][0]["encryption"], "luks1");
+    assert_ne!(hosted.listed(&["-q", "list", "--name"]), "");
+    hosted.assert_no_secret();
+    machine.ok(&["vm", "stop", "guest", "--power-off"]);
+    assert_eq!(hosted.listed(&["-q", "list", "--all", "--name"]), "");
+    hosted.assert_no_secret();
 }
